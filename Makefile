@@ -1,0 +1,28 @@
+# `make repro` makes the table and the figures, `make test` proves them, `make check` reads the code.
+# All three set up .venv first, and do nothing for that when it is current.
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: repro test check setup
+.DELETE_ON_ERROR:
+
+repro: setup
+	dvc repro
+	@cat metrics/table.md
+
+test: setup
+	python -m pytest
+
+check: setup
+	ruff check
+	ruff format --check
+	mypy
+
+setup: .venv/installed
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; choose another with make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	touch $@

@@ -1,0 +1,22 @@
+"""Learns symmetries from data with the symmetry-transformation information bottleneck.
+
+``load`` reads a trained model and ``mutual_information_bits`` measures any two samples; the other
+names live in the modules. Both are imported at first use, since PyTorch takes a second to load.
+"""
+
+__all__ = ["load", "mutual_information_bits"]
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from symmetry.checkpoints import load
+    from symmetry.estimators import mutual_information_bits
+
+_HOME = {"load": "symmetry.checkpoints", "mutual_information_bits": "symmetry.estimators"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,182 @@
+"""Reads and writes the files of the pipeline; a file is there whole or not at all."""
+
+__all__ = [
+    "TakenOverError",
+    "claim",
+    "read_csv",
+    "read_dataset",
+    "read_json",
+    "read_tensors",
+    "read_yaml",
+    "write_arrays",
+    "write_bytes",
+    "write_csv",
+    "write_dataset",
+    "write_json",
+    "write_tensors",
+]
+
+import csv
+import io
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import yaml
+from numpy.typing import NDArray
+
+from symmetry.data import Dataset
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class TakenOverError(RuntimeError):
+    """Says that a later run of the same stage now owns the folder."""
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a file atomically: readers see the old content or the new, never a part.
+
+    Arguments:
+        path: The file to write; its folder is made if need be.
+        content: The bytes to write.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes named arrays to an uncompressed npz file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: str | Path) -> Arrays:
+    """Reads the named arrays of an npz file; refuses pickled objects."""
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def write_dataset(path: str | Path, dataset: Dataset) -> None:
+    """Writes a data set to an npz file with x, y and, where known, t."""
+    columns = {"x": dataset.x, "y": dataset.y, "t": dataset.t}
+    write_arrays(path, {name: array for name, array in columns.items() if array is not None})
+
+
+def read_dataset(path: str | Path) -> Dataset:
+    """Reads a data set from an npz file with x, y and, where known, t.
+
+    Raises:
+        ValueError: If an array is missing, has the wrong shape, or is not finite.
+    """
+    arrays = read_arrays(path)
+    missing = {"x", "y"} - set(arrays)
+    if missing:
+        found = ", ".join(arrays) or "nothing"
+        raise ValueError(f"{path} lacks {' and '.join(sorted(missing))}; it has {found}")
+    try:
+        return Dataset(arrays["x"], arrays["y"], arrays.get("t"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def write_tensors(path: str | Path, tensors: Arrays, metadata: Mapping[str, str]) -> None:
+    """Writes named arrays and text metadata to a safetensors file."""
+    write_bytes(path, safetensors.numpy.save(tensors, dict(metadata)))
+
+
+def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, str]]:
+    """Reads the named arrays and the metadata of a safetensors file.
+
+    Raises:
+        ValueError: If it is not a safetensors file.
+    """
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from None
+
+
+def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes rows to a csv file whose header is the first row's keys."""
+    rows = list(rows)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, buffer.getvalue().encode())
+
+
+def read_csv(path: str | Path) -> list[dict[str, str]]:
+    """Reads the rows of a csv file with a header."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes an indented json file; a NaN is an error, null is the word for "none"."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a json file."""
+    return json.loads(Path(path).read_text())
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Reads a yaml file."""
+    return yaml.safe_load(Path(path).read_text())
+
+
+@contextmanager
+def claim(folder: str | Path) -> Iterator[Callable[[], None]]:
+    """Claims a folder for one long run; the latest claim wins.
+
+    A killed ``dvc repro`` leaves its training alive. With the check that this yields, called now
+    and then and before anything is written, that training stops when a later one has begun.
+
+    Arguments:
+        folder: The folder to claim; it is made if need be.
+
+    Raises:
+        TakenOverError: From the check, if another run has claimed the folder since.
+    """
+    owner = Path(folder) / ".owner"
+    token = uuid.uuid4().hex.encode()
+    write_bytes(owner, token)
+
+    def is_mine() -> bool:
+        try:
+            return owner.read_bytes() == token
+        except FileNotFoundError:
+            return False
+
+    def check() -> None:
+        if not is_mine():
+            raise TakenOverError(f"a later run has taken over {folder}; this one stops")
+
+    try:
+        yield check
+    finally:
+        if is_mine():
+            owner.unlink()

@@ -1,0 +1,43 @@
+"""Models as weight files that carry all that rebuilds them."""
+
+__all__ = ["load", "save"]
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from symmetry.artifacts import read_tensors, write_tensors
+from symmetry.models import MODELS, Model, Sizes
+
+
+def save(path: str | Path, model: Model) -> None:
+    """Saves a model: its weights as tensors, its key, sizes and loss weights as metadata."""
+    tensors = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+    metadata = {
+        "model": model.key,
+        "sizes": json.dumps(asdict(model.sizes)),
+        "weights": json.dumps(model.weights),
+    }
+    write_tensors(path, tensors, metadata)
+
+
+def load(path: str | Path) -> Model:
+    """Loads a model that :func:`save` wrote, on the CPU.
+
+    Raises:
+        ValueError: If the file is not one of a model, or its tensors do not fit its sizes.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("model") not in MODELS:
+        raise ValueError(
+            f"{path} holds the model {metadata.get('model')!r}; known are {', '.join(MODELS)}"
+        )
+    sizes = Sizes(**json.loads(metadata["sizes"]))
+    model = MODELS[metadata["model"]](sizes, json.loads(metadata["weights"]))
+    try:
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return model.requires_grad_(False)

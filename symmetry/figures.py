@@ -1,0 +1,115 @@
+"""The figures: arrays in, a matplotlib Figure out."""
+
+__all__ = ["latent_space", "reconstruction", "strongest_latent", "training"]
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+BINS = 10
+POINTS = 4000  # enough to see the structure, few enough not to cover it
+
+
+def latent_space(codes: Mapping[str, tuple[Array, Array]], t: Array) -> Figure:
+    """Draws codes coloured by what y depends on: stripes along Z0 mean a symmetry was found.
+
+    Arguments:
+        codes: By the name to print, the latents to draw from left to right and from bottom to
+            top, each with shape (n,).
+        t: The quantity that generated y, with shape (n,), coloured in 10 bins of equal width.
+    """
+    figure = Figure(figsize=(4 * len(codes), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(codes), squeeze=False)[0]
+    for axes, (name, (across, up)) in zip(panels, codes.items(), strict=True):
+        _scatter(axes, np.stack([across, up], -1), t)
+        axes.set(title=name, xlabel="$Z_0$", ylabel="$Z_1$")
+        axes.annotate(
+            "",
+            xy=(0.97, 0.06),
+            xytext=(0.55, 0.06),
+            xycoords="axes fraction",
+            arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 2},
+        )
+        axes.annotate("invariant direction", (0.55, 0.08), xycoords="axes fraction", fontsize=8)
+    return figure
+
+
+def reconstruction(
+    name: str, x: Array, y: Array, x_hat: Array, y_hat: Array | None, t: Array
+) -> Figure:
+    """Draws inputs and targets beside what a model makes of them.
+
+    Arguments:
+        name: The name to print.
+        x: The inputs, with shape (n, dim x), of which the first two columns are drawn.
+        y: The targets, with shape (n, dim y), likewise.
+        x_hat: The reconstructed inputs.
+        y_hat: The predicted targets, or None where there are none.
+        t: The quantity that generated y, with shape (n,), which colours the points.
+    """
+    panels = {"$x$": x, r"$\hat x$": x_hat, "$y$": y}
+    if y_hat is not None:
+        panels[r"$\hat y$"] = y_hat
+    figure = Figure(figsize=(3.6 * len(panels), 3.9), layout="constrained")
+    figure.suptitle(name)
+    axes_of = figure.subplots(1, len(panels))
+    for axes, (title, points) in zip(axes_of, panels.items(), strict=True):
+        _scatter(axes, points, t)
+        axes.set_title(title)
+    for pair in (axes_of[:2], axes_of[2:]):  # a pair shares its scale, so that errors show
+        for other in pair[1:]:
+            other.sharex(pair[0])
+            other.sharey(pair[0])
+    return figure
+
+
+def training(curves: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
+    """Draws training curves, one panel a metric and one line a model.
+
+    Arguments:
+        curves: The columns ``model``, ``step`` and one a metric.
+        metrics: The title of each metric, by its column.
+    """
+    figure = Figure(figsize=(4.2 * len(metrics), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    for axes, (metric, title) in zip(panels, metrics.items(), strict=True):
+        for name, curve in curves.groupby("model", sort=False):
+            if curve[metric].notna().any():
+                axes.plot(curve["step"], curve[metric], label=name, lw=1.5)
+        axes.set(title=title, xlabel="step", yscale="log")
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize=8)
+    return figure
+
+
+def strongest_latent(mean: Array, std: Array) -> int:
+    r"""Finds the latent with the highest signal-to-noise ratio.
+
+    .. math:: \arg\max_d \mathrm{Var}[\mu_d] / \overline{\sigma_d^2}
+
+    Arguments:
+        mean: The latent means, with shape (n, D).
+        std: The latent standard deviations, with shape (n, D).
+    """
+    return int((mean.var(0) / np.square(std).mean(0)).argmax())
+
+
+def _scatter(axes: Axes, points: Array, t: Array) -> None:
+    shown = slice(0, POINTS)
+    edges = np.linspace(t.min(), t.max(), BINS + 1)[1:-1]
+    axes.scatter(
+        points[shown, 0],
+        points[shown, min(1, points.shape[1] - 1)],
+        c=np.digitize(t[shown], edges),
+        cmap="tab10",
+        vmin=0,
+        vmax=BINS - 1,
+        s=3,
+        lw=0,
+    )

@@ -1,0 +1,177 @@
+"""A typed and validated view of params.yaml."""
+
+__all__ = [
+    "DataParams",
+    "EvaluateParams",
+    "ModelParams",
+    "ModelsParams",
+    "Params",
+    "ParamsError",
+    "TrainParams",
+    "parse",
+]
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+
+def _number(value: Any) -> Any:
+    # DVC's `-S` writes 0.00001 as 1e-05, which YAML 1.1 takes for a string.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class ParamsError(ValueError):
+    """Says which parameter is wrong, what was found and what is allowed."""
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class DataParams(_Block):
+    """Holds how the data sets are drawn."""
+
+    train_rows: Count
+    validation_rows: Annotated[int, Field(ge=2)]
+    test_rows: Annotated[int, Field(ge=100)]
+    seed: Seed
+
+
+class TrainParams(_Block):
+    """Holds what all trainings share."""
+
+    seeds: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    validate_every: Count
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Count | None
+
+
+class EvaluateParams(_Block):
+    """Holds how the metrics are estimated."""
+
+    neighbours: Annotated[int, Field(ge=1, lt=100)]
+    seed: Seed
+
+
+class ModelParams(_Block):
+    """Holds the hyperparameters that every model has."""
+
+    steps: Count
+    learning_rate: NotNegative
+    learning_rate_end: NotNegative
+    kl_weight_start: Positive
+    kl_weight: Positive
+    kl_warmup: Share
+    x_weight: NotNegative
+    hidden_size: Count
+    invariant_size: Count
+
+    weighted: ClassVar[tuple[str, ...]] = ("kl", "x")
+    sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant")
+
+    def weights(self) -> dict[str, float]:
+        """Returns the weights of the loss terms at the end of training."""
+        return {term: getattr(self, f"{term}_weight") for term in self.weighted}
+
+    def sizes(self) -> dict[str, int]:
+        """Returns the sizes of the networks, besides those that the data give."""
+        return {part: getattr(self, f"{part}_size") for part in self.sized}
+
+
+class PredictorParams(ModelParams):
+    """Holds the hyperparameters of VAE and STIB_WO_REG, which predict y."""
+
+    y_weight: NotNegative
+    target_size: Count
+
+    weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y")
+    sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target")
+
+
+class CvibParams(ModelParams):
+    """Holds the hyperparameters of CVIB."""
+
+    pairwise_weight: NotNegative
+
+    weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "pairwise")
+
+
+class StibParams(PredictorParams):
+    """Holds the hyperparameters of STIB."""
+
+    adversary_learning_rate: NotNegative
+    adversary_learning_rate_end: NotNegative
+    dependence_weight: NotNegative
+    injectivity_weight: NotNegative
+    critic_size: Count
+
+    weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence", "injectivity")
+    sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic")
+
+
+class ModelsParams(_Block):
+    """Holds one block of hyperparameters a model."""
+
+    vae: PredictorParams
+    stib_wo_reg: PredictorParams
+    cvae: ModelParams
+    cvib: CvibParams
+    stib: StibParams
+
+
+class Params(_Block):
+    """Holds all of params.yaml."""
+
+    model: Literal["vae", "stib_wo_reg", "cvae", "cvib", "stib"]
+    data: DataParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    models: ModelsParams
+
+
+def parse(content: Any) -> Params:
+    """Checks the content of params.yaml and gives it types.
+
+    Arguments:
+        content: What YAML made of the file.
+
+    Raises:
+        ParamsError: If a key is unknown or missing, or a value has the wrong type or is out of
+            range; all such faults are named, each with what was found and what is allowed.
+    """
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_fault(dict(fault))}" for fault in error.errors())
+        raise ParamsError(f"params.yaml is not valid:\n{faults}") from None
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    *parents, name = fault["loc"] or ("params.yaml",)
+    key = ".".join(map(str, (*parents, name)))
+    if fault["type"] == "extra_forbidden":
+        block: Any = Params
+        for parent in parents:
+            block = block.model_fields[parent].annotation
+        return f"{key}: unknown key (value {fault['input']!r}); allowed: " + ", ".join(
+            block.model_fields
+        )
+    if fault["type"] == "missing":
+        return f"{key}: missing"
+    allowed = fault["msg"].removeprefix("Input should be ")
+    return f"{key}: found {fault['input']!r}; allowed: {allowed}"
