@@ -40,4 +40,4 @@ def load(path: str | Path) -> Model:
         model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     except RuntimeError as error:
         raise ValueError(f"{path}: {error}") from None
-    return model.requires_grad_(False)
+    return model.requires_grad_(False).eval()

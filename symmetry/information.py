@@ -1,6 +1,7 @@
 """Information quantities in closed form: pure functions of tensors, in nats."""
 
 __all__ = [
+    "covariance",
     "gaussian_mutual_information",
     "kl_to_standard_normal",
     "mean_pairwise_kl",
@@ -58,39 +59,42 @@ def mean_pairwise_kl(mean: Tensor, log_std: Tensor) -> Tensor:
     return 0.5 * per_dim.sum(-1)
 
 
-def gaussian_mutual_information(u: Tensor, v: Tensor, ridge: float = 1e-4) -> Tensor:
-    r"""Computes the mutual information of two samples as if they were jointly Gaussian, in nats.
+def covariance(sample: Tensor) -> Tensor:
+    """Computes the covariance matrices of a sample with shape (S, n, d), with shape (S, d, d)."""
+    centred = sample - sample.mean(1, keepdim=True)
+    return centred.mT @ centred / sample.shape[1]
 
-    .. math:: I = \frac12 \log\frac{\det R_u \det R_v}{\det R_{uv}}
+
+def gaussian_mutual_information(covariance: Tensor, split: int, ridge: float = 1e-4) -> Tensor:
+    r"""Computes the mutual information of two parts of a Gaussian vector, in nats.
+
+    .. math:: I(u; v) = \frac12 \log\frac{\det R_u \det R_v}{\det R_{uv}}
         = -\frac12 \sum_i \log(1 - \rho_i^2)
 
-    R are correlation matrices in the sample and :math:`\rho_i` the canonical correlations. A
-    ridge on the diagonals keeps the Cholesky factors finite when features are collinear or
-    constant. Independent features read :math:`\approx d_u d_v / 2n` instead of 0, the bias of the
-    plug-in estimate.
+    R are correlation matrices and :math:`\rho_i` the canonical correlations. A ridge on the
+    diagonals keeps the Cholesky factors finite when features are collinear or constant. From the
+    covariance of a sample of n rows, independent parts read :math:`\approx d_u d_v / 2n` instead
+    of 0: the bias of the plug-in estimate.
 
     Arguments:
-        u: The first sample, with shape (S, n, d_u).
-        v: The second sample, with shape (S, n, d_v).
+        covariance: The joint covariance matrices, with shape (S, d_u + d_v, d_u + d_v).
+        split: The size d_u of the first part.
         ridge: What is added to the diagonals of the correlation matrices.
 
     Returns:
         The mutual information of each copy, with shape (S,).
     """
-    split = u.shape[-1]
-    joint = torch.cat([u, v], -1)
-    joint = joint - joint.mean(1, keepdim=True)
-    # The floor under the variance lets a constant feature correlate with nothing instead of NaN.
-    joint = joint * (joint.square().mean(1, keepdim=True) + 1e-12).rsqrt()
-    eye = torch.eye(joint.shape[-1], dtype=joint.dtype, device=joint.device)
-    correlation = joint.mT @ joint / joint.shape[1] + ridge * eye  # (S, d_u + d_v, d_u + d_v)
+    # The floor under the variances lets a constant feature correlate with nothing, not NaN.
+    scale = (covariance.diagonal(dim1=-2, dim2=-1) + 1e-8).rsqrt()
+    correlation = covariance * scale[..., :, None] * scale[..., None, :]
+    eye = torch.eye(scale.shape[-1], dtype=scale.dtype, device=scale.device)
+    correlation = correlation + ridge * eye
     # det R_uv / det R_u is the determinant of the Schur complement, whose Cholesky factor is the
     # lower right block of the joint one: two factorisations do for three determinants.
-    half_log_joint = _log_diagonal(correlation)[:, split:].sum(-1)
-    half_log_v = _log_diagonal(correlation[:, split:, split:]).sum(-1)
-    return half_log_v - half_log_joint
+    log_joint = _log_cholesky_diagonal(correlation)[..., split:].sum(-1)
+    return _log_cholesky_diagonal(correlation[..., split:, split:]).sum(-1) - log_joint
 
 
-def _log_diagonal(matrix: Tensor) -> Tensor:
+def _log_cholesky_diagonal(matrix: Tensor) -> Tensor:
     factor: Tensor = torch.linalg.cholesky(matrix)
     return factor.diagonal(dim1=-2, dim2=-1).log()

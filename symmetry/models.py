@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from symmetry.information import (
+    covariance,
     gaussian_mutual_information,
     kl_to_standard_normal,
     mean_pairwise_kl,
@@ -39,6 +40,8 @@ class Sizes:
         target: The size of the target latent part Z1 (unused by CVAE and CVIB: y stands there).
         hidden: The width of all hidden layers.
         critic: The number of features of the critics f and h (STIB only).
+        memory: Over how many batches the covariance of these features is averaged (STIB only);
+            1 is the paper's: each batch by itself.
     """
 
     stack: int
@@ -48,6 +51,7 @@ class Sizes:
     target: int = 1
     hidden: int = 256
     critic: int = 8
+    memory: int = 1
 
 
 @dataclass(frozen=True)
@@ -320,6 +324,11 @@ class STIB(StibWithoutRegularizer):
     :math:`D - w_i\|y - h^{-1}(h(y))\|^2`. The decoder :math:`h^{-1}` keeps h injective, so that
     no information on y is lost: :math:`I(Z_0; y) = I(Z_0; h(y))`.
 
+    In one batch of n rows, d² pairs of independent features seem dependent by d²/n nats, and the
+    encoder would run after that noise. While it trains, D and its gradient are therefore taken
+    at the covariance averaged over the last batches (``sizes.memory``); the gradient still flows
+    through the present batch. This is ours, not the paper's.
+
     Arguments:
         See :class:`Model`.
 
@@ -327,6 +336,7 @@ class STIB(StibWithoutRegularizer):
         Inverse Learning of Symmetries (Wieser et al., 2020), https://arxiv.org/abs/2002.02782
     """
 
+    averaged: Tensor
     key = "stib"
     term_names: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence", "injectivity")
 
@@ -339,6 +349,8 @@ class STIB(StibWithoutRegularizer):
                 "h_inverse": self._mlp(sizes.critic, sizes.y),
             }
         )
+        self.batches_seen = 0
+        self.register_buffer("averaged", torch.zeros(()), persistent=False)
 
     def objective(self, terms: Mapping[str, Tensor]) -> Tensor:
         r"""Sums the model's own terms; the injectivity error is the adversary's, shape (S,)."""
@@ -375,9 +387,21 @@ class STIB(StibWithoutRegularizer):
         )
         f = self.critics["f"](reversed_z0)
         return {
-            "dependence": 2 * gaussian_mutual_information(f, h),
+            "dependence": 2
+            * gaussian_mutual_information(
+                self._averaged(covariance(torch.cat([f, h], -1))), self.sizes.critic
+            ),
             "injectivity": squared_error(self.critics["h_inverse"](h), y),
         }
+
+    def _averaged(self, present: Tensor) -> Tensor:
+        # The value of the average with the gradient of the present batch.
+        if not self.training:
+            return present
+        self.batches_seen += 1
+        share = 1 / min(self.batches_seen, self.sizes.memory)
+        self.averaged = torch.lerp(self.averaged.expand_as(present), present.detach(), share)
+        return self.averaged + (present - present.detach())
 
 
 class _ReversedGradient(torch.autograd.Function):

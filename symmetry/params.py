@@ -119,9 +119,10 @@ class StibParams(PredictorParams):
     dependence_weight: NotNegative
     injectivity_weight: NotNegative
     critic_size: Count
+    memory_size: Count
 
     weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence", "injectivity")
-    sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic")
+    sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic", "memory")
 
 
 class ModelsParams(_Block):

@@ -93,6 +93,7 @@ def train(
         )
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     initialise(model, generators)
+    model.train()
     device = next(model.parameters()).device
     x, y = _to(device, training)
     validation_batch = (
@@ -128,9 +129,11 @@ def train(
         model.loss(terms, kl_weight(done)).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if (step + 1) % validate_every == 0 or step + 1 == steps:
+            model.eval()
             with torch.no_grad():
                 validated = model.terms(*validation_batch)
                 objective = model.objective(validated)
+            model.train()
             if not torch.isfinite(objective).all():
                 raise FloatingPointError(
                     f"the validation objective of {model.key} is {objective.tolist()} after "
@@ -148,6 +151,7 @@ def train(
                 )
             )
     model.load_state_dict(best)
+    model.eval()
 
 
 def _to(device: torch.device, dataset: Dataset) -> tuple[Tensor, Tensor]:
