@@ -20,6 +20,7 @@ def main() -> None:
         load(f"models/{key}/weights.safetensors"),
         read_dataset("data/test.npz"),
         neighbours=params.neighbours,
+        critic_steps=params.critic_steps,
         generator=torch.Generator().manual_seed(params.seed),
     )
     metrics = summarize(evaluation.metrics)

@@ -6,12 +6,13 @@ from argparse import ArgumentParser
 from matplotlib.figure import Figure
 
 from stages import plain_errors
-from symmetry.artifacts import read_arrays, read_csv, read_dataset, write_bytes
-from symmetry.figures import latent_space, reconstruction, strongest_latent, training
+from symmetry.artifacts import read_arrays, read_csv, read_dataset, read_json, write_bytes
+from symmetry.figures import information, latent_space, orbits, reconstruction, training
 from symmetry.params import ModelsParams
-from symmetry.tables import training_curves
+from symmetry.tables import history_frame, training_curves
 
-CURVES = {"objective": "objective (validation)", "x": "squared error of x", "y": "... of y"}
+CURVES = {"objective": "objective", "x_mae": "X MAE", "y_mae": "Y MAE"}
+OURS = ("stib", "stib_kernel")
 
 
 def main() -> None:
@@ -25,14 +26,21 @@ def main() -> None:
             key.upper(), test.x, test.y, arrays["x_hat"], arrays.get("y_hat"), colour
         )
         write_figure(f"plots/reconstruction_{key}.png", figure)
-    codes = {"VAE (first two latents)": tuple(evaluations["vae"]["mean"].T[:2])}
+    codes = {"VAE (first two latents)": tuple(evaluations["vae"]["invariant"].T[:2])}
     for key in ("stib_wo_reg", "stib"):
-        mean, std = evaluations[key]["mean"], evaluations[key]["std"]
-        invariant = strongest_latent(mean[:, :-1], std[:, :-1])
-        codes[key.upper()] = mean[:, invariant], mean[:, -1]
+        invariant, target = evaluations[key]["invariant"], evaluations[key]["target"]
+        live = evaluations[key]["signal_to_noise"].argmax()
+        codes[key.upper()] = invariant[:, live], target[:, 0]
     write_figure("plots/latent_space.png", latent_space(codes, colour))
-    histories = {key.upper(): read_csv(f"models/{key}/history.csv") for key in keys}
-    curves = training_curves(histories, list(CURVES))
+    leaks = {key: read_json(f"metrics/{key}.json")["mi_z0_y_sampled"] for key in keys}
+    baseline = min(set(keys) - set(OURS), key=leaks.__getitem__)
+    drawn = {key.upper(): evaluations[key]["orbits"] for key in ("stib", baseline)}
+    write_figure("plots/orbits.png", orbits(drawn, level_lines=test.t is not None))
+    histories = {key: history_frame(read_csv(f"models/{key}/history.csv")) for key in keys}
+    watched = {key.upper(): histories[key] for key in OURS}
+    write_figure("plots/information.png", information(watched))
+    named = {key.upper(): history for key, history in histories.items()}
+    curves = training_curves(named, list(CURVES))
     write_bytes("plots/training.csv", curves.to_csv(index=False).encode())
     write_figure("plots/training.png", training(curves, CURVES))
 

@@ -1,6 +1,6 @@
-"""Measures a trained model, and the known truth of the paper's task, on a test set."""
+"""Measures a trained model on a test set."""
 
-__all__ = ["Evaluation", "evaluate", "summarize"]
+__all__ = ["Evaluation", "coverage", "evaluate", "outside_share", "summarize"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import kstest
+from torch import Tensor
 
-from symmetry.data import Dataset
-from symmetry.estimators import mutual_information_bits
-from symmetry.models import Model
+from symmetry.data import HALF_WIDTH, Dataset, invariant, level
+from symmetry.estimators import mutual_information_bits, whiten
+from symmetry.models import Critics, Model, Sizes, absolute_error
+from symmetry.probes import fresh_critic_nats, leak_r2
+from symmetry.symmetries import partners, path
+
+ORBITS = 40  # how many are kept to be drawn
+ORBIT_POINTS = 60
+
+Array = NDArray[np.float64]
+Metrics = dict[str, Array | None]
 
 
 @dataclass(frozen=True)
@@ -20,30 +30,46 @@ class Evaluation:
 
     Arguments:
         metrics: The metrics by name, each with shape (S,), or None where a model lacks one.
-        arrays: The first copy's ``mean``, ``std``, ``x_hat`` and, where there is one, ``y_hat``,
-            with shape (n, ·), for the figures.
+        arrays: Of the first copy, for the figures: ``invariant`` and ``target`` (the means of
+            Z0 and Z1), ``signal_to_noise`` of Z0, ``x_hat`` and, where there is one, ``y_hat``,
+            each with shape (n, ·), and ``orbits``, those of the first rows, with shape
+            (points, rows, dim x).
     """
 
-    metrics: dict[str, NDArray[np.float64] | None]
+    metrics: Metrics
     arrays: dict[str, NDArray[np.float32]]
 
 
 @torch.no_grad()
 def evaluate(
-    model: Model, dataset: Dataset, *, neighbours: int, generator: torch.Generator
+    model: Model,
+    dataset: Dataset,
+    *,
+    neighbours: int,
+    critic_steps: int,
+    generator: torch.Generator,
 ) -> Evaluation:
-    r"""Computes the paper's metrics of each copy of a model.
+    r"""Computes the metrics of each copy of a model.
 
-    With the latent mean in place of a sample: ``x_mae`` and ``y_mae`` are
+    The paper's, with the latent mean in place of a sample: ``x_mae`` and ``y_mae`` are
     :math:`\overline{\sum_j |\hat a_j - a_j|}`; ``mi_z0_y`` is I(Z0; Y) in bits by
-    :func:`~symmetry.estimators.mutual_information_bits`, for VAE of all its latents. With sampled
-    latents: ``objective`` is the model's own loss.
+    :func:`~symmetry.estimators.mutual_information_bits` (of all latents for VAE).
+
+    With sampled latents: ``objective`` is the model's own loss; ``mi_z0_y_sampled`` is I(Z0; Y)
+    in bits with both sides whitened, so that no leak hides in a small scale; ``leak_r2`` and
+    ``fresh_critic_nats`` are what the observers of :mod:`~symmetry.probes` find.
+
+    Of the learned symmetry, x′ being a partner of x by :func:`~symmetry.symmetries.partners`:
+    ``reencode_error`` is :math:`\overline{\sum_j |\hat y_j(x') - \hat y_j(x)|}`. Where the truth
+    is known, ``symmetry_error`` is :math:`\overline{|m(x') - m(x)|}`, ``symmetry_coverage`` is
+    :func:`coverage` and ``outside_share`` is :func:`outside_share`.
 
     Arguments:
         model: The model, on any device.
-        dataset: The test set.
+        dataset: The test set; with t it is taken for the paper's task.
         neighbours: The number of neighbours of the estimator.
-        generator: The source of the noise of the sampled latents.
+        critic_steps: How long the fresh critic is trained.
+        generator: The source of all randomness.
 
     Raises:
         ValueError: If the sizes of the data are not those of the model.
@@ -56,31 +82,77 @@ def evaluate(
         )
     device = next(model.parameters()).device
     stack = model.sizes.stack
-    x = torch.as_tensor(dataset.x, dtype=torch.float32, device=device).expand(stack, -1, -1)
+    rows = torch.as_tensor(dataset.x, dtype=torch.float32, device=device)
+    x = rows.expand(stack, -1, -1)
     y = torch.as_tensor(dataset.y, dtype=torch.float32, device=device).expand(stack, -1, -1)
     code = model.encode(x)
     x_hat = model.decode(code.invariant, model.decoder_target(code.target, y))
     y_hat = model.predict(code.invariant, code.target)
     noise = torch.randn(stack, len(dataset), model.latent_size, generator=generator).to(device)
     objective = model.objective(model.terms(x, y, noise))
-    measured = code.mean[..., : model.measured_size].cpu().numpy()
-    arrays = {"mean": code.mean, "std": code.std, "x_hat": x_hat, "y_hat": y_hat}
+    measured = slice(0, model.measured_size)
+    means = _numpy(code.mean[..., measured])
+    samples = (code.mean + code.std * noise)[..., measured]
+    moved = partners(model, rows, 1, generator, y=y)[:, 0]
+    whitened_y = whiten(dataset.y)
+    metrics: Metrics = {
+        "x_mae": _numpy(absolute_error(x_hat, x)),
+        "y_mae": None if y_hat is None else _numpy(absolute_error(y_hat, y)),
+        "mi_z0_y": np.array([mutual_information_bits(z0, dataset.y, neighbours) for z0 in means]),
+        "objective": _numpy(objective),
+        "mi_z0_y_sampled": np.array(
+            [mutual_information_bits(whiten(z0), whitened_y, neighbours) for z0 in _numpy(samples)]
+        ),
+        "leak_r2": np.array([leak_r2(z0, dataset.y) for z0 in _numpy(samples)]),
+        "fresh_critic_nats": _fresh_critic_nats(samples, y, critic_steps, generator),
+        "reencode_error": _reencode_error(model, moved, y_hat),
+        "symmetry_error": None,
+        "symmetry_coverage": None,
+        "outside_share": None,
+    }
+    if dataset.t is not None:
+        points = _numpy(moved)
+        m = level(dataset.x)
+        metrics["symmetry_error"] = np.abs(level(points) - m).mean(-1)
+        metrics["symmetry_coverage"] = np.array([coverage(copy, m) for copy in points])
+        metrics["outside_share"] = np.array([outside_share(copy) for copy in points])
+    arrays = {
+        "invariant": code.invariant,
+        "target": code.target,
+        "signal_to_noise": code.signal_to_noise[:, : code.invariant_size],
+        "x_hat": x_hat,
+        "y_hat": y_hat,
+        "orbits": path(model, rows[:ORBITS], ORBIT_POINTS, pool=rows, y=y[:, :ORBITS]),
+    }
     return Evaluation(
-        metrics={
-            "x_mae": _mean_absolute_error(x_hat, dataset.x),
-            "y_mae": None if y_hat is None else _mean_absolute_error(y_hat, dataset.y),
-            "mi_z0_y": np.array(
-                [mutual_information_bits(z0, dataset.y, neighbours) for z0 in measured]
-            ),
-            "objective": objective.double().cpu().numpy(),
-        },
-        arrays={
-            name: array[0].cpu().numpy() for name, array in arrays.items() if array is not None
-        },
+        metrics,
+        {name: array[0].cpu().numpy() for name, array in arrays.items() if array is not None},
     )
 
 
-def summarize(metrics: Mapping[str, NDArray[np.float64] | None]) -> dict[str, float | None]:
+def coverage(x: Array, m: Array, bins: int = 10) -> float:
+    r"""Computes how far partners are from filling the true orbits, 0 for all of them evenly.
+
+    .. math:: \frac1B \sum_b \sup_v |F_b(v) - v|
+
+    On an orbit, the rows of one level m, the exact invariant u is uniform on [0, 1]. F_b is the
+    distribution of u(x′) over the rows whose m lies in one of B bins with equally many rows.
+
+    Arguments:
+        x: The partners x′, with shape (n, 2).
+        m: The level of the rows whose partners they are, with shape (n,).
+        bins: The number of bins B.
+    """
+    u = invariant(x)[np.argsort(m)]
+    return float(np.mean([kstest(part, "uniform").statistic for part in np.array_split(u, bins)]))
+
+
+def outside_share(x: Array, margin: float = 0.1) -> float:
+    """Computes the share of points, with shape (n, 2), that lie outside the square of the data."""
+    return float((np.abs(x) > HALF_WIDTH + margin).any(-1).mean())
+
+
+def summarize(metrics: Mapping[str, Array | None]) -> dict[str, float | None]:
     """Reduces metrics with shape (S,) to means and, under ``_std``, standard deviations.
 
     Both are rounded to four decimals, below the noise of any of them. The standard deviation is
@@ -88,14 +160,37 @@ def summarize(metrics: Mapping[str, NDArray[np.float64] | None]) -> dict[str, fl
     """
     summary: dict[str, float | None] = {}
     for name, values in metrics.items():
-        summary[name] = None if values is None else round(float(values.mean()), 4)
-        spread = values is not None and len(values) > 1
-        summary[f"{name}_std"] = round(float(values.std(ddof=1)), 4) if spread else None  # type: ignore[union-attr]
+        mean = spread = None
+        if values is not None:
+            mean = round(float(values.mean()), 4)
+            spread = round(float(values.std(ddof=1)), 4) if len(values) > 1 else None
+        summary[name], summary[f"{name}_std"] = mean, spread
     return summary
 
 
-def _mean_absolute_error(
-    estimate: torch.Tensor, truth: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    errors: NDArray[np.float64] = np.abs(estimate.cpu().numpy() - truth).sum(-1).mean(-1)
-    return errors
+def _fresh_critic_nats(z0: Tensor, y: Tensor, steps: int, generator: torch.Generator) -> Array:
+    sizes = Sizes(z0.shape[0], 0, y.shape[2], invariant=z0.shape[2], hidden=128, memory=10)
+    with torch.enable_grad():
+        dependence = fresh_critic_nats(
+            Critics(sizes).to(z0.device),
+            z0,
+            y,
+            steps=steps,
+            batch_size=256,
+            learning_rate=1e-3,
+            injectivity_weight=0.01,
+            generator=generator,
+        )
+    return _numpy(dependence)
+
+
+def _reencode_error(model: Model, moved: Tensor, y_hat: Tensor | None) -> Array | None:
+    if y_hat is None:
+        return None
+    code = model.encode(moved)
+    again = model.predict(code.invariant, code.target)
+    return None if again is None else _numpy(absolute_error(again, y_hat))
+
+
+def _numpy(tensor: Tensor) -> Array:
+    return tensor.detach().cpu().double().numpy()

@@ -1,6 +1,6 @@
 """The figures: arrays in, a matplotlib Figure out."""
 
-__all__ = ["latent_space", "reconstruction", "strongest_latent", "training"]
+__all__ = ["information", "latent_space", "orbits", "reconstruction", "training"]
 
 from collections.abc import Mapping
 
@@ -88,16 +88,44 @@ def training(curves: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
     return figure
 
 
-def strongest_latent(mean: Array, std: Array) -> int:
-    r"""Finds the latent with the highest signal-to-noise ratio.
-
-    .. math:: \arg\max_d \mathrm{Var}[\mu_d] / \overline{\sigma_d^2}
+def orbits(named: Mapping[str, Array], level_lines: bool) -> Figure:
+    """Draws learned orbits in the plane of x; a symmetry's lie along the true level lines.
 
     Arguments:
-        mean: The latent means, with shape (n, D).
-        std: The latent standard deviations, with shape (n, D).
+        named: The orbits by the name to print, each with shape (points, rows, dim x).
+        level_lines: Whether to draw the paper's task's true level lines 2x₁ + x₂ = const beneath.
     """
-    return int((mean.var(0) / np.square(std).mean(0)).argmax())
+    figure = Figure(figsize=(4.6 * len(named), 4.8), layout="constrained")
+    panels = figure.subplots(1, len(named), squeeze=False)[0]
+    for axes, (name, curves) in zip(panels, named.items(), strict=True):
+        if level_lines:
+            for m in range(-11, 12, 2):
+                axes.axline((m / 2, 0), slope=-2, color="0.8", lw=1, zorder=0)
+            axes.set(xlim=(-4.6, 4.6), ylim=(-4.6, 4.6))
+        axes.plot(curves[:, :, 0], curves[:, :, 1], lw=1.8)
+        axes.set(title=name, xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    return figure
+
+
+def information(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draws how dependence and errors fall along training, one line a copy.
+
+    Arguments:
+        histories: By the name to print, the columns ``step``, ``seed``, ``dependence``,
+            ``x_mae`` and ``y_mae``.
+    """
+    titles = {"dependence": "dependence of $Z_0$ and y", "x_mae": "X MAE", "y_mae": "Y MAE"}
+    figure = Figure(figsize=(13, 3.6 * len(histories)), layout="constrained")
+    grid = figure.subplots(len(histories), len(titles), squeeze=False)
+    for row, (name, history) in zip(grid, histories.items(), strict=True):
+        for axes, (metric, title) in zip(row, titles.items(), strict=True):
+            for seed, copy in history.groupby("seed"):
+                # An unbiased estimate of none may be below zero, where a log scale has no place.
+                axes.plot(copy["step"], copy[metric].clip(lower=1e-4), label=f"seed {seed}")
+            axes.set(title=f"{name}: {title}", xlabel="step", yscale="log")
+            axes.grid(alpha=0.3)
+    grid[0, 0].legend(fontsize=8)
+    return figure
 
 
 def _scatter(axes: Axes, points: Array, t: Array) -> None:

@@ -7,8 +7,10 @@ __all__ = [
     "STIB",
     "VAE",
     "Code",
+    "Critics",
     "Model",
     "Sizes",
+    "StibKernel",
     "StibWithoutRegularizer",
 ]
 
@@ -25,6 +27,7 @@ from symmetry.information import (
     kl_to_standard_normal,
     mean_pairwise_kl,
 )
+from symmetry.kernels import normalized_hsic
 from symmetry.networks import MLP
 
 
@@ -72,6 +75,16 @@ class Code:
     def invariant(self) -> Tensor:
         """The means of the invariant part Z0, with shape (S, n, dim Z0)."""
         return self.mean[..., : self.invariant_size]
+
+    @property
+    def signal_to_noise(self) -> Tensor:
+        r"""Each latent's :math:`\mathrm{Var}[\mu_d] / \overline{\sigma_d^2}`, shape (S, D)."""
+        return self.mean.var(1) / self.std.square().mean(1)
+
+    @property
+    def invariant_dims(self) -> Tensor:
+        """Which latents of Z0 are live, with more signal than noise; bool, shape (S, dim Z0)."""
+        return self.signal_to_noise[:, : self.invariant_size] > 1
 
     @property
     def target(self) -> Tensor:
@@ -150,6 +163,22 @@ class Model(nn.Module):
         if y_hat is not None:
             terms["y"] = squared_error(y_hat, y)
         return terms | self._invariance_terms(mean, log_std, invariant, y)
+
+    def mean_absolute_errors(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        r"""Computes :math:`\overline{\sum_j |\hat a_j - a_j|}` of x and, if predicted, of y.
+
+        Arguments:
+            x: The inputs, with shape (S, n, x_size).
+            y: The targets, with shape (S, n, y_size).
+
+        Returns:
+            ``x_mae`` and ``y_mae``, each with shape (S,), from the latent means.
+        """
+        code = self.encode(x)
+        x_hat = self.decode(code.invariant, self.decoder_target(code.target, y))
+        y_hat = self.predict(code.invariant, code.target)
+        errors = {"x_mae": absolute_error(x_hat, x)}
+        return errors if y_hat is None else errors | {"y_mae": absolute_error(y_hat, y)}
 
     def objective(self, terms: Mapping[str, Tensor]) -> Tensor:
         r"""Sums the weighted terms, :math:`\sum_k w_k \ell_k`, with shape (S,)."""
@@ -313,21 +342,70 @@ class CVIB(CVAE):
         return {"pairwise": mean_pairwise_kl(mean, log_std)}
 
 
+class Critics(nn.Module):
+    r"""Creates the adversary: it looks for a dependence between Z0 and y and must find it.
+
+    .. math:: D = \log\frac{\det R_u \det R_v}{\det R_{uv}}, \quad u = f(z_0), \quad v = h(y)
+
+    R are the correlation matrices of the features; D is twice their Gaussian mutual information.
+    The decoder :math:`h^{-1}` keeps h injective, so that no information on y is lost:
+    :math:`I(Z_0; y) = I(Z_0; h(y))`.
+
+    In one batch of n rows, k × k pairs of independent features seem dependent by k²/n nats, and
+    an encoder would run after that noise. While it trains, D and its gradient are therefore taken
+    at the covariance averaged over the last batches (``sizes.memory``), and the gradient flows
+    through the present batch. The averaging is ours, not the paper's.
+
+    Arguments:
+        sizes: The sizes of the stack, of Z0 and y, of the layers, and of the critics.
+    """
+
+    averaged: Tensor
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.f = MLP(sizes.stack, sizes.invariant, sizes.critic, sizes.hidden)
+        self.h = MLP(sizes.stack, sizes.y, sizes.critic, sizes.hidden)
+        self.h_inverse = MLP(sizes.stack, sizes.critic, sizes.y, sizes.hidden)
+        self.batches_seen = 0
+        self.register_buffer("averaged", torch.zeros(()), persistent=False)
+
+    def forward(self, invariant: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Computes the dependence D, in nats, and the injectivity error of h, each (S,).
+
+        Arguments:
+            invariant: Samples of Z0, with shape (S, n, dim Z0).
+            y: The targets, with shape (S, n, dim y).
+        """
+        v = self.h(y)
+        features = torch.cat([self.f(invariant), v], -1)
+        information = gaussian_mutual_information(
+            self._averaged(covariance(features)), self.sizes.critic
+        )
+        return {
+            "dependence": 2 * information,
+            "injectivity": squared_error(self.h_inverse(v), y),
+        }
+
+    def _averaged(self, present: Tensor) -> Tensor:
+        # The value of the average with the gradient of the present batch.
+        if not self.training:
+            return present
+        self.batches_seen += 1
+        share = 1 / min(self.batches_seen, self.sizes.memory)
+        self.averaged = torch.lerp(self.averaged.expand_as(present), present.detach(), share)
+        return self.averaged + (present - present.detach())
+
+
 class STIB(StibWithoutRegularizer):
     r"""Creates the symmetry-transformation information bottleneck.
 
     .. math:: w_{KL}\,\mathrm{KL}[q(z|x) \| N(0, 1)] + w_x\|x - \hat x(z_0, z_1)\|^2
-        + w_y\|y - \hat y(z_1)\|^2 + w_D D, \quad
-        D = 2\,I_{\text{Gauss}}(f(z_0); h(y))
+        + w_y\|y - \hat y(z_1)\|^2 + w_D D(z_0, y)
 
-    The model plays against an adversary, the critics f and h, which ascends
-    :math:`D - w_i\|y - h^{-1}(h(y))\|^2`. The decoder :math:`h^{-1}` keeps h injective, so that
-    no information on y is lost: :math:`I(Z_0; y) = I(Z_0; h(y))`.
-
-    In one batch of n rows, d² pairs of independent features seem dependent by d²/n nats, and the
-    encoder would run after that noise. While it trains, D and its gradient are therefore taken
-    at the covariance averaged over the last batches (``sizes.memory``); the gradient still flows
-    through the present batch. This is ours, not the paper's.
+    The model plays against an adversary, :class:`Critics`, which ascends
+    :math:`D - w_i\|y - h^{-1}(h(y))\|^2`.
 
     Arguments:
         See :class:`Model`.
@@ -336,21 +414,12 @@ class STIB(StibWithoutRegularizer):
         Inverse Learning of Symmetries (Wieser et al., 2020), https://arxiv.org/abs/2002.02782
     """
 
-    averaged: Tensor
     key = "stib"
     term_names: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence", "injectivity")
 
     def __init__(self, sizes: Sizes, weights: Mapping[str, float]) -> None:
         super().__init__(sizes, weights)
-        self.critics = nn.ModuleDict(
-            {
-                "f": self._mlp(sizes.invariant, sizes.critic),
-                "h": self._mlp(sizes.y, sizes.critic),
-                "h_inverse": self._mlp(sizes.critic, sizes.y),
-            }
-        )
-        self.batches_seen = 0
-        self.register_buffer("averaged", torch.zeros(()), persistent=False)
+        self.critics = Critics(sizes)
 
     def objective(self, terms: Mapping[str, Tensor]) -> Tensor:
         r"""Sums the model's own terms; the injectivity error is the adversary's, shape (S,)."""
@@ -381,27 +450,32 @@ class STIB(StibWithoutRegularizer):
     def _invariance_terms(
         self, mean: Tensor, log_std: Tensor, invariant: Tensor, y: Tensor
     ) -> dict[str, Tensor]:
-        h = self.critics["h"](y)
-        reversed_z0 = _ReversedGradient.apply(  # type: ignore[no-untyped-call]
+        turned: Tensor = _ReversedGradient.apply(  # type: ignore[no-untyped-call]
             invariant, self.weights["dependence"]
         )
-        f = self.critics["f"](reversed_z0)
-        return {
-            "dependence": 2
-            * gaussian_mutual_information(
-                self._averaged(covariance(torch.cat([f, h], -1))), self.sizes.critic
-            ),
-            "injectivity": squared_error(self.critics["h_inverse"](h), y),
-        }
+        terms: dict[str, Tensor] = self.critics(turned, y)
+        return terms
 
-    def _averaged(self, present: Tensor) -> Tensor:
-        # The value of the average with the gradient of the present batch.
-        if not self.training:
-            return present
-        self.batches_seen += 1
-        share = 1 / min(self.batches_seen, self.sizes.memory)
-        self.averaged = torch.lerp(self.averaged.expand_as(present), present.detach(), share)
-        return self.averaged + (present - present.detach())
+
+class StibKernel(StibWithoutRegularizer):
+    r"""Creates a STIB of our own with a kernel dependence in place of the adversary.
+
+    .. math:: w_{KL}\,\mathrm{KL}[q(z|x) \| N(0, 1)] + w_x\|x - \hat x(z_0, z_1)\|^2
+        + w_y\|y - \hat y(z_1)\|^2 + w_D\,\mathrm{nHSIC}(z_0, y)
+
+    There is no minimax, and a step costs less; see :func:`~symmetry.kernels.normalized_hsic`.
+
+    Arguments:
+        See :class:`Model`.
+    """
+
+    key = "stib_kernel"
+    term_names: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence")
+
+    def _invariance_terms(
+        self, mean: Tensor, log_std: Tensor, invariant: Tensor, y: Tensor
+    ) -> dict[str, Tensor]:
+        return {"dependence": normalized_hsic(invariant, y)}
 
 
 class _ReversedGradient(torch.autograd.Function):
@@ -417,11 +491,16 @@ class _ReversedGradient(torch.autograd.Function):
         return -ctx.scale * gradient, None
 
 
+def absolute_error(estimate: Tensor, truth: Tensor) -> Tensor:
+    r"""Computes :math:`\overline{\sum_j |\hat a_j - a_j|}`, from (S, n, d) to shape (S,)."""
+    return (estimate - truth).abs().sum(-1).mean(-1)
+
+
 def squared_error(estimate: Tensor, truth: Tensor) -> Tensor:
-    r"""Computes :math:`\overline{\|\hat a - a\|^2}`, from shape (S, n, d) to shape (S,)."""
+    r"""Computes :math:`\overline{\|\hat a - a\|^2}`, from (S, n, d) to shape (S,)."""
     return (estimate - truth).square().sum(-1).mean(-1)
 
 
 MODELS: dict[str, type[Model]] = {
-    model.key: model for model in (VAE, StibWithoutRegularizer, CVAE, CVIB, STIB)
+    model.key: model for model in (VAE, StibWithoutRegularizer, CVAE, CVIB, STIB, StibKernel)
 }

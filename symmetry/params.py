@@ -65,6 +65,7 @@ class EvaluateParams(_Block):
     """Holds how the metrics are estimated."""
 
     neighbours: Annotated[int, Field(ge=1, lt=100)]
+    critic_steps: Count
     seed: Seed
 
 
@@ -125,6 +126,14 @@ class StibParams(PredictorParams):
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic", "memory")
 
 
+class StibKernelParams(PredictorParams):
+    """Holds the hyperparameters of STIB with a kernel dependence."""
+
+    dependence_weight: NotNegative
+
+    weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence")
+
+
 class ModelsParams(_Block):
     """Holds one block of hyperparameters a model."""
 
@@ -133,12 +142,13 @@ class ModelsParams(_Block):
     cvae: ModelParams
     cvib: CvibParams
     stib: StibParams
+    stib_kernel: StibKernelParams
 
 
 class Params(_Block):
     """Holds all of params.yaml."""
 
-    model: Literal["vae", "stib_wo_reg", "cvae", "cvib", "stib"]
+    model: Literal["vae", "stib_wo_reg", "cvae", "cvib", "stib", "stib_kernel"]
     data: DataParams
     train: TrainParams
     evaluate: EvaluateParams

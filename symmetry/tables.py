@@ -1,6 +1,6 @@
 """The paper's table: our figures beside the published ones and the known truth."""
 
-__all__ = ["PUBLISHED", "comparison", "markdown", "training_curves"]
+__all__ = ["PUBLISHED", "comparison", "history_frame", "markdown", "training_curves"]
 
 from collections.abc import Mapping, Sequence
 
@@ -69,13 +69,17 @@ def _cell(mean: float, std: float, published: float) -> str:
     return f"{mean:.3f}{spread}{theirs}"
 
 
-def training_curves(
-    histories: Mapping[str, Sequence[Mapping[str, str]]], metrics: Sequence[str]
-) -> pd.DataFrame:
+def history_frame(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Gives the rows of a training history numbers for text."""
+    history: pd.DataFrame = pd.DataFrame(rows).apply(pd.to_numeric)
+    return history
+
+
+def training_curves(histories: Mapping[str, pd.DataFrame], metrics: Sequence[str]) -> pd.DataFrame:
     """Averages the copies' histories into one long table of at most 200 rows a model.
 
     Arguments:
-        histories: The rows of each model's history, by the name to print.
+        histories: Each model's history, by the name to print.
         metrics: The columns to keep.
 
     Returns:
@@ -83,8 +87,7 @@ def training_curves(
     """
     curves = []
     for name, history in histories.items():
-        rows = pd.DataFrame(history).apply(pd.to_numeric)
-        curve = rows.groupby("step", as_index=False).mean().assign(model=name)
+        curve = history.groupby("step", as_index=False).mean().assign(model=name)
         kept = np.linspace(0, len(curve) - 1, min(len(curve), MAX_ROWS)).round().astype(int)
         curves.append(curve.iloc[kept])
     table: pd.DataFrame = pd.concat(curves)[["model", "step", *metrics]]

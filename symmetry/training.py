@@ -2,7 +2,7 @@
 
 __all__ = ["Progress", "Schedule", "cosine", "geometric", "train"]
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, pi
 
@@ -42,7 +42,8 @@ class Progress:
     Arguments:
         step: The number of steps done.
         train: The batch's loss terms, each with shape (S,).
-        validation: The validation set's loss terms and objective, each with shape (S,).
+        validation: The validation set's loss terms, objective, and mean absolute errors, each
+            with shape (S,).
     """
 
     step: int
@@ -62,7 +63,6 @@ def train(
     kl_weight: Schedule,
     validate_every: int,
     report: Callable[[Progress], None] = lambda progress: None,
-    track: Callable[[range], Iterable[int]] = iter,
 ) -> None:
     """Trains a model in place from scratch and leaves it with its best validated weights.
 
@@ -81,7 +81,6 @@ def train(
         kl_weight: The weight of the KL term.
         validate_every: The number of steps between validations.
         report: Called with the progress after each validation.
-        track: Wraps the range of steps, as ``tqdm`` does to show a bar.
 
     Raises:
         ValueError: If there are fewer training rows than a batch takes.
@@ -119,7 +118,7 @@ def train(
         ),
         strict=True,
     )
-    for step in track(range(steps)):
+    for step in range(steps):
         done = step / steps
         for group, rate in zip(optimizer.param_groups, learning_rates.values(), strict=True):
             group["lr"] = rate(done)
@@ -132,6 +131,7 @@ def train(
             model.eval()
             with torch.no_grad():
                 validated = model.terms(*validation_batch)
+                errors = model.mean_absolute_errors(*validation_batch[:2])
                 objective = model.objective(validated)
             model.train()
             if not torch.isfinite(objective).all():
@@ -147,7 +147,7 @@ def train(
                 Progress(
                     step + 1,
                     {name: value.detach() for name, value in terms.items()},
-                    {**validated, "objective": objective},
+                    {**validated, "objective": objective, **errors},
                 )
             )
     model.load_state_dict(best)
