@@ -1,4 +1,4 @@
-"""The paper's table: our figures beside the published ones and the known truth."""
+"""The paper's table, ours beside it, and the known truth below."""
 
 __all__ = ["PUBLISHED", "comparison", "history_frame", "markdown", "training_curves"]
 
@@ -18,9 +18,16 @@ PUBLISHED: dict[str, Metrics] = {
 }
 """The artificial experiment's table in Wieser et al. (2020), by model key."""
 
+PAPER_COLUMNS = {"x_mae": "X MAE", "y_mae": "Y MAE", "mi_z0_y": "MI(Z0, Y) [bits]"}
+SYMMETRY_COLUMNS = {
+    "mi_z0_y_sampled": "MI, sampled and whitened [bits]",
+    "leak_r2": "leak R²",
+    "symmetry_error": "symmetry error",
+    "reencode_error": "re-encode error",
+    "symmetry_coverage": "coverage (KS)",
+    "outside_share": "share outside",
+}
 MAX_ROWS = 200  # of a curve: more make `dvc plots show` slow and look no better
-
-COLUMNS = {"x_mae": "X MAE", "y_mae": "Y MAE", "mi_z0_y": "MI(Z0, Y) [bits]"}
 
 
 def comparison(metrics: Mapping[str, Metrics], references: Mapping[str, Metrics]) -> pd.DataFrame:
@@ -28,15 +35,19 @@ def comparison(metrics: Mapping[str, Metrics], references: Mapping[str, Metrics]
 
     Arguments:
         metrics: Each model's metrics with their ``_std``, by model key.
-        references: The metrics of what is known in closed form, by the name to print.
+        references: The paper's metrics of what is known in closed form, by the name to print.
 
     Returns:
-        One row a model or reference: ``model``, and for each metric its mean, ``_std`` and
-        ``_published``.
+        One row a model or reference: ``model``, and for each metric its mean, its ``_std`` and,
+        for the paper's metrics, ``_published``. A model that the paper has not is marked so.
     """
+    named = {
+        key.upper() if key in PUBLISHED else f"{key.upper()} (ours, not the paper's)": key
+        for key in metrics
+    }
     rows = [
-        {"model": key.upper(), **_cells(ours, PUBLISHED.get(key, {}))}
-        for key, ours in metrics.items()
+        {"model": name, **_cells(metrics[key], PUBLISHED.get(key, {}))}
+        for name, key in named.items()
     ]
     rows += [{"model": name, **_cells(known, {})} for name, known in references.items()]
     return pd.DataFrame(rows)
@@ -44,21 +55,40 @@ def comparison(metrics: Mapping[str, Metrics], references: Mapping[str, Metrics]
 
 def _cells(ours: Metrics, published: Metrics) -> dict[str, float | None]:
     cells: dict[str, float | None] = {}
-    for metric in COLUMNS:
-        cells[metric] = ours[metric]
+    for metric in {**PAPER_COLUMNS, **SYMMETRY_COLUMNS}:
+        cells[metric] = ours.get(metric)
         cells[f"{metric}_std"] = ours.get(f"{metric}_std")
-        cells[f"{metric}_published"] = published.get(metric)
+        if metric in PAPER_COLUMNS:
+            cells[f"{metric}_published"] = published.get(metric)
     return cells
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """Renders a comparison as a markdown table of "mean ± standard deviation (published)"."""
-    shown = {"Model": table["model"]}
-    for metric, title in COLUMNS.items():
-        columns = [metric, f"{metric}_std", f"{metric}_published"]
-        cells = table[columns].astype(float).itertuples(index=False)
-        shown[title] = pd.Series([_cell(*cell) for cell in cells])
-    return pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True) + "\n"
+def markdown(table: pd.DataFrame, null_bits: tuple[float, float]) -> str:
+    """Renders a comparison as two markdown tables of "mean ± standard deviation (published)".
+
+    Arguments:
+        table: What :func:`comparison` returned.
+        null_bits: Where 95 % of the sampled estimates lie without any dependence, for the note.
+    """
+    measured = table[table["mi_z0_y_sampled"].notna()]
+    return (
+        f"{_render(table, PAPER_COLUMNS)}\n\n"
+        "Mean ± standard deviation over seeds (published value).\n\n"
+        f"{_render(measured, SYMMETRY_COLUMNS)}\n\n"
+        f"Without any dependence, 95 % of the sampled estimates lie in "
+        f"[{null_bits[0]:.3f}, {null_bits[1]:.3f}] bits.\n"
+    )
+
+
+def _render(table: pd.DataFrame, columns: Mapping[str, str]) -> str:
+    shown = {"Model": table["model"].tolist()}
+    for metric, title in columns.items():
+        parts = [
+            table[column].astype(float) if column in table else [float("nan")] * len(table)
+            for column in (metric, f"{metric}_std", f"{metric}_published")
+        ]
+        shown[title] = [_cell(*cell) for cell in zip(*parts, strict=True)]
+    return pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)
 
 
 def _cell(mean: float, std: float, published: float) -> str:
