@@ -1,6 +1,6 @@
 """The figures: arrays in, a matplotlib Figure out."""
 
-__all__ = ["information", "latent_space", "orbits", "reconstruction", "training"]
+__all__ = ["ablation", "information", "latent_space", "orbits", "reconstruction", "training"]
 
 from collections.abc import Mapping
 
@@ -125,6 +125,26 @@ def information(histories: Mapping[str, pd.DataFrame]) -> Figure:
             axes.set(title=f"{name}: {title}", xlabel="step", yscale="log")
             axes.grid(alpha=0.3)
     grid[0, 0].legend(fontsize=8)
+    return figure
+
+
+def ablation(results: Mapping[str, pd.DataFrame], metrics: Mapping[str, str]) -> Figure:
+    """Draws each study's seeds as points on a line of its own, one panel a metric.
+
+    Arguments:
+        results: By the name of the study, one row a seed and one column a metric.
+        metrics: The title of each metric, by its column.
+    """
+    figure = Figure(figsize=(4 * len(metrics), 0.9 + 0.35 * len(results)), layout="constrained")
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axes, (metric, title) in zip(panels, metrics.items(), strict=True):
+        for place, result in enumerate(results.values()):
+            # Zero leak may be estimated a little below zero, where a log scale has no place.
+            axes.plot(result[metric].clip(lower=1e-3), [place] * len(result), "o", alpha=0.7)
+        axes.set(title=title, xscale="log")
+        axes.grid(alpha=0.3)
+    panels[0].set_yticks(range(len(results)), labels=list(results))
+    panels[0].invert_yaxis()
     return figure
 
 

@@ -1,6 +1,6 @@
 """The paper's table, ours beside it, and the known truth below."""
 
-__all__ = ["PUBLISHED", "comparison", "history_frame", "markdown", "training_curves"]
+__all__ = ["PUBLISHED", "comparison", "history_frame", "markdown", "spread", "training_curves"]
 
 from collections.abc import Mapping, Sequence
 
@@ -103,6 +103,17 @@ def history_frame(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     """Gives the rows of a training history numbers for text."""
     history: pd.DataFrame = pd.DataFrame(rows).apply(pd.to_numeric)
     return history
+
+
+def spread(seeds: pd.DataFrame) -> pd.DataFrame:
+    """Summarises one row a seed as three rows, whose ``seed`` is mean, sd and worst.
+
+    All metrics are better the lower they are, so the worst is the highest.
+    """
+    values = seeds.drop(columns="seed")
+    rows = {"mean": values.mean(), "sd": values.std(), "worst": values.max()}
+    summary: pd.DataFrame = pd.DataFrame(rows).T.rename_axis("seed").reset_index()
+    return summary
 
 
 def training_curves(histories: Mapping[str, pd.DataFrame], metrics: Sequence[str]) -> pd.DataFrame:
