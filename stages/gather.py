@@ -1,4 +1,4 @@
-"""Gathers the studies' results: studies/ablation.csv and .png, and metrics/seeds.csv."""
+"""Gathers the studies' results: studies/ablation.csv and .png, and metrics/seeds.csv of the default."""
 
 from argparse import ArgumentParser
 
@@ -19,8 +19,7 @@ def main() -> None:
         study: history_frame(read_csv(f"studies/results/{study}.csv"))
         for study in read_yaml("studies/params.yaml")["studies"]
     }
-    seeds = results.pop("seeds")
-    write_table("metrics/seeds.csv", pd.concat([seeds, spread(seeds)]))
+    write_table("metrics/seeds.csv", pd.concat([results["default"], spread(results["default"])]))
     summaries = [spread(result).assign(study=study) for study, result in results.items()]
     write_table("studies/ablation.csv", pd.concat(summaries).set_index("study").reset_index())
     write_figure("studies/ablation.png", ablation(results, METRICS))
