@@ -1,4 +1,4 @@
-"""Gathers the studies' results: studies/ablation.csv and .png, and metrics/seeds.csv of the default."""
+"""Gathers the studies: studies/ablation.csv and .png, and metrics/seeds.csv of the default."""
 
 from argparse import ArgumentParser
 

@@ -3,6 +3,7 @@
 __all__ = [
     "TakenOverError",
     "claim",
+    "read_arrays",
     "read_csv",
     "read_dataset",
     "read_json",
@@ -99,8 +100,11 @@ def read_dataset(path: str | Path) -> Dataset:
 
 
 def write_tensors(path: str | Path, tensors: Arrays, metadata: Mapping[str, str]) -> None:
-    """Writes named arrays and text metadata to a safetensors file."""
-    write_bytes(path, safetensors.numpy.save(tensors, dict(metadata)))
+    """Writes named arrays and text metadata to a safetensors file, always the same bytes."""
+    # safetensors writes the memory as it lies: a strided view would come back scrambled. And it
+    # writes several metadata in an order of chance, by which DVC would take them for changed.
+    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    write_bytes(path, safetensors.numpy.save(contiguous, {"json": json.dumps(dict(metadata))}))
 
 
 def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, str]]:
@@ -112,7 +116,7 @@ def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, str]]:
     try:
         with safetensors.safe_open(path, "numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
+            return tensors, json.loads((file.metadata() or {}).get("json", "{}"))
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from None
 

@@ -34,10 +34,10 @@ def load(path: str | Path) -> Model:
         raise ValueError(
             f"{path} holds the model {metadata.get('model')!r}; known are {', '.join(MODELS)}"
         )
-    sizes = Sizes(**json.loads(metadata["sizes"]))
-    model = MODELS[metadata["model"]](sizes, json.loads(metadata["weights"]))
     try:
+        sizes = Sizes(**json.loads(metadata["sizes"]))
+        model = MODELS[metadata["model"]](sizes, json.loads(metadata["weights"]))
         model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
-    except RuntimeError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} does not describe a model: {error}") from None
     return model.requires_grad_(False).eval()

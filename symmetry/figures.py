@@ -63,9 +63,11 @@ def reconstruction(
         _scatter(axes, points, t)
         axes.set_title(title)
     for pair in (axes_of[:2], axes_of[2:]):  # a pair shares its scale, so that errors show
-        for other in pair[1:]:
-            other.sharex(pair[0])
-            other.sharey(pair[0])
+        for dimension in ("x", "y"):
+            limits = [getattr(axes, f"get_{dimension}lim")() for axes in pair]
+            widest = min(low for low, _ in limits), max(high for _, high in limits)
+            for axes in pair:
+                axes.set(**{f"{dimension}lim": widest})
     return figure
 
 
@@ -79,9 +81,9 @@ def training(curves: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
     figure = Figure(figsize=(4.2 * len(metrics), 3.6), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, (metric, title) in zip(panels, metrics.items(), strict=True):
-        for name, curve in curves.groupby("model", sort=False):
+        for place, (name, curve) in enumerate(curves.groupby("model", sort=False)):
             if curve[metric].notna().any():
-                axes.plot(curve["step"], curve[metric], label=name, lw=1.5)
+                axes.plot(curve["step"], curve[metric], label=name, color=f"C{place}", lw=1.5)
         axes.set(title=title, xlabel="step", yscale="log")
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize=8)

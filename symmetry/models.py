@@ -361,6 +361,7 @@ class Critics(nn.Module):
     """
 
     averaged: Tensor
+    seen: Tensor
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -368,8 +369,10 @@ class Critics(nn.Module):
         self.f = MLP(sizes.stack, sizes.invariant, sizes.critic, sizes.hidden)
         self.h = MLP(sizes.stack, sizes.y, sizes.critic, sizes.hidden)
         self.h_inverse = MLP(sizes.stack, sizes.critic, sizes.y, sizes.hidden)
-        self.batches_seen = 0
-        self.register_buffer("averaged", torch.zeros(()), persistent=False)
+        features = 2 * sizes.critic
+        averaged = torch.zeros(sizes.stack, features, features)
+        self.register_buffer("averaged", averaged, persistent=False)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
 
     def forward(self, invariant: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Computes the dependence D, in nats, and the injectivity error of h, each (S,).
@@ -392,9 +395,10 @@ class Critics(nn.Module):
         # The value of the average with the gradient of the present batch.
         if not self.training:
             return present
-        self.batches_seen += 1
-        share = 1 / min(self.batches_seen, self.sizes.memory)
-        self.averaged = torch.lerp(self.averaged.expand_as(present), present.detach(), share)
+        with torch.no_grad():
+            self.seen += 1
+            share = 1 / self.seen.clamp(max=self.sizes.memory)
+            self.averaged = torch.lerp(self.averaged, present.detach(), share)
         return self.averaged + (present - present.detach())
 
 

@@ -74,16 +74,16 @@ def initialise(module: nn.Module, generators: Sequence[torch.Generator]) -> None
     .. math:: W_{ij} \sim U(-a, a), \quad a = \sqrt{6 / (\text{in} + \text{out})}
 
     Copy s depends on its own generator alone, so that it does not matter which other copies are
-    in the stack. Biases become zero.
+    in the stack. All other parameters and buffers become zero.
 
     References:
         Understanding the difficulty of training deep feedforward neural networks
         (Glorot and Bengio, 2010), https://proceedings.mlr.press/v9/glorot10a.html
     """
+    for value in (*module.parameters(), *module.buffers()):
+        value.zero_()
     for layer in module.modules():
         if isinstance(layer, Linear):
             bound = (6 / (layer.weight.shape[1] + layer.weight.shape[2])) ** 0.5
             for copy, generator in zip(layer.weight, generators, strict=True):
                 copy.uniform_(-bound, bound, generator=generator)
-            if layer.bias is not None:
-                layer.bias.zero_()

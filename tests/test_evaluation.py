@@ -1,0 +1,334 @@
+"""The metrics of models whose answers are known: an oracle, and networks computed by hand."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.random import default_rng
+from torch import nn
+
+from symmetry.data import Dataset, bayes_prediction, spiral
+from symmetry.estimators import mutual_information_bits
+from symmetry.evaluation import coverage, evaluate, outside_share, summarize
+from symmetry.models import CVAE, MODELS, VAE, Code, Model, Sizes
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Keeps to one thread: on such small tensors threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def measure(model, dataset, seed=0):
+    return evaluate(
+        model,
+        dataset,
+        neighbours=20,
+        critic_steps=3,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+# ---- An oracle ---------------------------------------------------------------------------------
+
+
+def ends(m):
+    return (m - 8).clamp_min(-4), (m + 8).clamp_max(4)
+
+
+class Oracle(Model):
+    """Knows the truth of the paper's task; its second copy is off by half and leaks m into Z0."""
+
+    key = "oracle"
+    term_names = ("kl", "x", "y")
+
+    def __init__(self):
+        super().__init__(Sizes(2, 2, 2, invariant=2, target=1), {"kl": 0.1, "x": 2.0, "y": 3.0})
+        self.offset = nn.Parameter(torch.tensor([0.0, 0.5])[:, None, None])
+
+    def encode(self, x):
+        x = x.expand(2, -1, -1)
+        m = 2 * x[..., 0] + x[..., 1]
+        low, high = ends(m)
+        leak = 0.01 * m * torch.tensor([[0.0], [1.0]])  # small, but there
+        mean = torch.stack([(x[..., 1] - low) / (high - low), leak, m], -1)
+        return Code(mean, torch.tensor([0.02, 0.0002, 0.5]).expand_as(mean), 2)
+
+    def decode(self, invariant, target):
+        m = target[..., 0]
+        low, high = ends(m)
+        x2 = low + invariant[..., 0] * (high - low)
+        return torch.stack([(m - x2) / 2, x2], -1) + self.offset
+
+    def predict(self, invariant, target):
+        m = torch.stack([target[..., 0] / 2, 0 * target[..., 0]], -1)
+        return torch.from_numpy(bayes_prediction(m.detach().numpy())).float() + self.offset
+
+    def terms(self, x, y, noise):
+        return {"kl": torch.tensor([1.0, 2.0]), "x": torch.ones(2), "y": torch.zeros(2)}
+
+
+TEST = spiral(4000, default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    return measure(Oracle(), TEST)
+
+
+def test_the_papers_metrics_of_the_oracle_are_the_bounds(oracle):
+    metrics = oracle.metrics
+    best = bayes_prediction(TEST.x)
+    np.testing.assert_allclose(metrics["x_mae"], [0, 1], atol=1e-5)  # 0.5 in 2 coordinates
+    expected = [np.abs(best + offset - TEST.y).sum(-1).mean() for offset in (0, 0.5)]
+    np.testing.assert_allclose(metrics["y_mae"], expected, rtol=1e-5)
+    assert metrics["y_mae"][0] == pytest.approx(0.434, abs=0.015)
+    codes = Oracle().encode(torch.as_tensor(TEST.x, dtype=torch.float32)).mean
+    information = [mutual_information_bits(z[:, :2], TEST.y) for z in codes.detach().numpy()]
+    np.testing.assert_allclose(metrics["mi_z0_y"], information, atol=1e-6)
+    assert np.abs(information).max() < 0.02  # the small leak of the second hides from it
+    np.testing.assert_allclose(metrics["objective"], [0.1 * 1 + 2, 0.1 * 2 + 2], rtol=1e-6)
+
+
+def test_sampled_and_whitened_codes_show_the_leak_of_the_second_copy_alone(oracle):
+    metrics = oracle.metrics
+    for name, nothing, much in (("mi_z0_y_sampled", 0.03, 1.5), ("leak_r2", 0.05, 0.9)):
+        clean, leaking = metrics[name]
+        assert abs(clean) < nothing
+        assert leaking > much
+    assert metrics["fresh_critic_nats"].shape == (2,)
+
+
+def test_the_oracles_symmetry_is_exact_and_the_other_copys_is_off_by_what_we_put_in(oracle):
+    metrics = oracle.metrics
+    # x′ is off by (0.5, 0.5), and m = 2x₁ + x₂ by 1.5.
+    np.testing.assert_allclose(metrics["symmetry_error"], [0, 1.5], atol=1e-5)
+    assert metrics["reencode_error"][0] == pytest.approx(0, abs=1e-4)
+    assert metrics["reencode_error"][1] > 0.5
+    assert metrics["symmetry_coverage"][0] < 0.06 < metrics["symmetry_coverage"][1]
+    assert metrics["outside_share"][0] == 0
+    # Of a coordinate 0.4 in 8 go beyond the margin of 0.1 with the offset.
+    assert metrics["outside_share"][1] == pytest.approx(1 - 0.95**2, abs=0.02)
+
+
+def test_the_arrays_are_those_of_the_first_copy(oracle):
+    arrays = oracle.arrays
+    code = Oracle().encode(torch.as_tensor(TEST.x, dtype=torch.float32))
+    np.testing.assert_array_equal(arrays["invariant"], code.mean[0, :, :2].numpy())
+    np.testing.assert_array_equal(arrays["target"], code.mean[0, :, 2:].numpy())
+    np.testing.assert_allclose(arrays["signal_to_noise"], [1 / 12 / 0.02**2, 0], rtol=0.1)
+    np.testing.assert_allclose(arrays["x_hat"], TEST.x, atol=1e-5)
+    np.testing.assert_allclose(arrays["y_hat"], bayes_prediction(TEST.x), atol=1e-5)
+
+
+# ---- Networks by hand --------------------------------------------------------------------------
+
+HIDDEN = 6
+
+
+def published_arrays(key):
+    """Makes small weights in the layout in which the paper's weights are published."""
+    generator = default_rng(0)
+    z = 3 if key == "vae" else 2
+    layers = {
+        "e_1": (2, HIDDEN),
+        "e_2": (HIDDEN, HIDDEN),
+        "mu": (HIDDEN, z),
+        "d_1": (3 if key == "vae" else 4, HIDDEN),
+        "d_2": (HIDDEN, HIDDEN),
+        "x_mu": (HIDDEN, 2),
+    }
+    if key == "vae":
+        layers |= {"z_1_y_d1": (3, HIDDEN), "z_1_y_d2": (HIDDEN, HIDDEN), "y_mu": (HIDDEN, 2)}
+    else:
+        layers |= {"log_sig": (HIDDEN, 2)}
+    arrays = {f"{name}.weights": generator.normal(size=shape) for name, shape in layers.items()}
+    for name, (_, out) in layers.items():
+        if name not in ("e_1", "e_2", "mu", "log_sig"):  # encoders have no biases
+            arrays[f"{name}.biases"] = generator.normal(size=out)
+    if key == "vae":
+        arrays["log_sigma"] = generator.normal(size=3)
+    else:
+        arrays["log_sig.weights"] /= 5
+    return arrays
+
+
+def adopt(model, arrays):
+    """Fills one of our models with published weights."""
+    networks = {
+        "encoder": ("e_1", "e_2", "mu"),
+        "x_decoder": ("d_1", "d_2", "x_mu"),
+        "y_decoder": ("z_1_y_d1", "z_1_y_d2", "y_mu"),
+    }
+    state = {}
+    for network, layers in networks.items():
+        for part, layer in zip(("first", "second", "last"), layers, strict=True):
+            if f"{layer}.weights" in arrays:
+                state[f"{network}.{part}.weight"] = arrays[f"{layer}.weights"][None]
+            if f"{layer}.biases" in arrays:
+                state[f"{network}.{part}.bias"] = arrays[f"{layer}.biases"][None, None]
+    if "log_sig.weights" in arrays:
+        heads = [arrays["mu.weights"], arrays["log_sig.weights"]]
+        state["encoder.last.weight"] = np.concatenate(heads, 1)[None]
+    else:
+        state["log_std"] = arrays["log_sigma"][None, None]
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    return model.eval()
+
+
+def forward(arrays, layers, rows):
+    """Computes a network in plain numpy: softplus between its layers."""
+    for index, layer in enumerate(layers):
+        rows = rows @ arrays[f"{layer}.weights"] + arrays.get(f"{layer}.biases", 0)
+        if index < len(layers) - 1:
+            rows = np.log(1 + np.exp(rows))
+    return rows
+
+
+@pytest.mark.parametrize("key", ["vae", "cvae"])
+def test_published_weights_in_our_networks_compute_what_plain_numpy_does(key):
+    arrays = published_arrays(key)
+    dataset = spiral(500, default_rng(1))
+    x, y = dataset.x, dataset.y
+    if key == "vae":
+        model = VAE(Sizes(1, 2, 2, hidden=HIDDEN), {"kl": 1.0, "x": 1.0, "y": 3.0})
+    else:
+        model = CVAE(Sizes(1, 2, 2, hidden=HIDDEN), {"kl": 1.0, "x": 1.0})
+    found = measure(adopt(model, arrays), Dataset(x, y), seed=5)
+    noise = torch.randn(1, 500, model.latent_size, generator=torch.Generator().manual_seed(5))
+
+    mean = forward(arrays, ["e_1", "e_2", "mu"], x)
+    if key == "vae":
+        sigma = np.exp(arrays["log_sigma"]) * np.ones((500, 1))
+    else:  # log_sig is the logarithm of the variance
+        sigma = np.sqrt(np.exp(forward(arrays, ["e_1", "e_2", "log_sig"], x)))
+
+    def decoded(z):
+        x_hat = forward(
+            arrays, ["d_1", "d_2", "x_mu"], z if key == "vae" else np.concatenate([z, y], 1)
+        )
+        if key == "cvae":
+            return x_hat, None
+        return x_hat, forward(arrays, ["z_1_y_d1", "z_1_y_d2", "y_mu"], z)
+
+    x_hat, y_hat = decoded(mean)
+    metrics = found.metrics
+    assert metrics["x_mae"][0] == pytest.approx(np.abs(x_hat - x).sum(1).mean(), rel=1e-5)
+    assert metrics["mi_z0_y"][0] == pytest.approx(mutual_information_bits(mean, y), abs=1e-3)
+    np.testing.assert_allclose(found.arrays["x_hat"], x_hat, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.arrays["invariant"], mean[:, :2], rtol=1e-4, atol=1e-4)
+
+    x_sampled, y_sampled = decoded(mean + sigma * noise[0].double().numpy())
+    kl = 0.5 * (mean**2 + sigma**2 - 1 - 2 * np.log(sigma)).sum(1).mean()
+    objective = kl + ((x_sampled - x) ** 2).sum(1).mean()
+    if key == "vae":
+        objective += 3 * ((y_sampled - y) ** 2).sum(1).mean()
+        assert metrics["y_mae"][0] == pytest.approx(np.abs(y_hat - y).sum(1).mean(), rel=1e-5)
+    else:
+        assert metrics["y_mae"] is None
+        assert "y_hat" not in found.arrays
+    assert metrics["objective"][0] == pytest.approx(objective, rel=1e-4)
+
+
+# ---- All models --------------------------------------------------------------------------------
+
+
+def build(key, x=2, y=2):
+    kind = MODELS[key]
+    model = kind(Sizes(2, x, y, hidden=8, critic=3), dict.fromkeys(kind.term_names, 1.0))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.5, generator=generator)
+    return model.eval()
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_every_metric_has_a_finite_value_a_copy_or_is_none_where_there_is_no_prediction(key):
+    metrics = measure(build(key), spiral(300, default_rng(0))).metrics
+    for name, values in metrics.items():
+        if values is None:
+            assert key in ("cvae", "cvib")
+            assert name in ("y_mae", "reencode_error")
+        else:
+            assert values.shape == (2,)
+            assert values.dtype == np.float64
+            assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_data_of_any_sizes_have_all_metrics_that_need_no_truth(key):
+    generator = default_rng(0)
+    data = Dataset(generator.normal(size=(300, 5)), generator.normal(size=(300, 1)))
+    metrics = measure(build(key, x=5, y=1), data).metrics
+    for name in ("x_mae", "mi_z0_y", "objective"):
+        assert np.isfinite(metrics[name]).all()
+    for name in ("symmetry_error", "symmetry_coverage", "outside_share"):
+        assert metrics[name] is None
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_evaluating_twice_gives_the_same_and_leaves_the_model_as_it_was(key):
+    model, data = build(key), spiral(300, default_rng(0))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.manual_seed(1)
+    first = measure(model, data)
+    torch.manual_seed(2)
+    second = measure(model, data)
+    for name, values in first.metrics.items():
+        np.testing.assert_array_equal(second.metrics[name], values)
+    for name, array in first.arrays.items():
+        np.testing.assert_array_equal(second.arrays[name], array)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize(("x_size", "y_size"), [(3, 2), (2, 1)])
+def test_data_of_other_sizes_than_the_models_are_refused(x_size, y_size):
+    data = Dataset(np.zeros((300, x_size)), np.zeros((300, y_size)))
+    message = f"{x_size} columns of x and {y_size} of y; the model was trained on 2 and 2"
+    with pytest.raises(ValueError, match=message):
+        measure(build("vae"), data)
+
+
+# ---- Small parts -------------------------------------------------------------------------------
+
+
+def test_coverage_is_zero_for_orbits_evenly_filled_and_large_for_points_in_one_place():
+    x = default_rng(0).uniform(-4, 4, (5000, 2))
+    m = 2 * x[:, 0] + x[:, 1]
+    assert coverage(x, m) < 0.05
+    low, high = np.maximum(-4, m - 8), np.minimum(4, m + 8)
+    # All partners in the middle of their orbit, or at its end, or at a place that the level
+    # tells: then they fill [0, 1] over all levels, but a tenth of it in each tenth of the levels.
+    rank = m.argsort().argsort() / len(m)
+    for u, expected in ((0.5, 0.5), (0.0, 1.0), (rank, np.mean(np.arange(9, -1, -1) / 10))):
+        x2 = low + u * (high - low)
+        there = np.stack([(m - x2) / 2, x2], -1)
+        worst = expected if np.isscalar(u) else np.mean([max(b, 9 - b) / 10 for b in range(10)])
+        assert coverage(there, m) == pytest.approx(worst, abs=0.01)
+
+
+def test_the_share_outside_counts_points_beyond_the_margin_once():
+    points = np.array([[0, 0], [4.09, -4.09], [4.11, 0], [0, -4.2], [-5, 5], [-4, 4]])
+    assert outside_share(points) == 0.5
+    assert outside_share(points, margin=0.5) == pytest.approx(1 / 6)
+
+
+def test_a_summary_holds_means_and_the_samples_standard_deviations():
+    metrics = {"x_mae": np.array([1.0, 2.0, 6.0]), "y_mae": None, "mi": np.array([1 / 3, 1 / 3])}
+    assert summarize(metrics) == {
+        "x_mae": 3.0,
+        "x_mae_std": 2.6458,  # √7
+        "y_mae": None,
+        "y_mae_std": None,
+        "mi": 0.3333,
+        "mi_std": 0.0,
+    }
+    assert list(summarize(metrics))[:2] == ["x_mae", "x_mae_std"]
+
+
+def test_of_one_copy_there_is_no_standard_deviation():
+    assert summarize({"x_mae": np.array([0.12345])}) == {"x_mae": 0.1235, "x_mae_std": None}

@@ -1,0 +1,242 @@
+"""The figures hold the panels, points and colours that they promise."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from numpy.random import default_rng
+
+from symmetry.data import spiral
+from symmetry.figures import ablation, information, latent_space, orbits, reconstruction, training
+
+DATA = spiral(600, default_rng(0))
+CODES = {
+    "VAE": (DATA.x[:, 0], DATA.x[:, 1]),
+    "STIB_WO_REG": (DATA.x[:, 1], DATA.t),
+    "STIB": (-DATA.x[:, 1], 2 * DATA.t),
+}
+CURVES = pd.DataFrame(
+    {
+        "model": ["VAE"] * 3 + ["CVAE"] * 2,
+        "step": [10, 20, 30, 10, 20],
+        "objective": [9.0, 7.0, 6.5, 5.0, 3.0],
+        "y": [3.0, 2.0, 1.0, np.nan, np.nan],
+    }
+)
+HISTORY = pd.DataFrame(
+    {
+        "step": [10, 10, 20, 20],
+        "seed": [0, 1, 0, 1],
+        "dependence": [0.2, 0.3, 0.1, -0.01],
+        "x_mae": [1.0, 2.0, 0.5, 0.7],
+        "y_mae": [3.0, 2.0, 1.0, 0.9],
+    }
+)
+STUDIES = {
+    "all": pd.DataFrame({"mi": [0.02, 0.04, -0.01], "x_mae": [0.03, 0.02, 0.04]}),
+    "no memory": pd.DataFrame({"mi": [0.2, 0.4, 0.3], "x_mae": [0.05, 0.06, 0.07]}),
+}
+ORBITS = default_rng(1).uniform(-4, 4, (20, 5, 2))
+
+
+def draw_reconstruction(y_hat):
+    return reconstruction("STIB", DATA.x, DATA.y, 2 * DATA.x, y_hat, DATA.t)
+
+
+def titles(figure):
+    return [axes.get_title() for axes in figure.axes]
+
+
+def points(axes):
+    (collection,) = axes.collections
+    return np.asarray(collection.get_offsets())
+
+
+def lines(axes):
+    return {line.get_label(): np.column_stack(line.get_data()).tolist() for line in axes.lines}
+
+
+def png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=40, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+FIGURES = {
+    "latent space": lambda: latent_space(CODES, DATA.t),
+    "reconstruction": lambda: draw_reconstruction(DATA.y),
+    "reconstruction without y": lambda: draw_reconstruction(None),
+    "training": lambda: training(CURVES, {"objective": "objective", "y": "error of y"}),
+    "orbits": lambda: orbits({"VAE": ORBITS, "STIB": ORBITS}, level_lines=True),
+    "information": lambda: information({"STIB": HISTORY, "STIB_KERNEL": HISTORY}),
+    "ablation": lambda: ablation(STUDIES, {"mi": "leak", "x_mae": "X MAE"}),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_drawn_twice_is_the_same_png(name):
+    figure = FIGURES[name]()
+    assert isinstance(figure, Figure)
+    content = png(figure)
+    assert content.startswith(b"\x89PNG")
+    assert png(FIGURES[name]()) == content
+
+
+def test_the_latent_space_has_a_panel_a_model_with_its_codes():
+    figure = latent_space(CODES, DATA.t)
+    assert titles(figure) == list(CODES)
+    for axes, (across, up) in zip(figure.axes, CODES.values(), strict=True):
+        np.testing.assert_allclose(points(axes), np.stack([across, up], -1))
+        assert axes.get_xlabel() == "$Z_0$"
+        assert axes.get_ylabel() == "$Z_1$"
+
+
+def test_an_arrow_shows_the_invariant_direction_along_z0():
+    for axes in latent_space(CODES, DATA.t).axes:
+        arrow, words = (text for text in axes.texts if isinstance(text, Annotation))
+        assert arrow.arrow_patch is not None
+        (x_end, y_end), (x_start, y_start) = arrow.xy, arrow.xyann
+        assert x_end > x_start
+        assert y_end == y_start
+        assert "invariant" in words.get_text()
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        pytest.param(lambda t: latent_space({"A": (t, t)}, t).axes[0], id="latent space"),
+        pytest.param(
+            lambda t: reconstruction("A", *[np.stack([t, t], -1)] * 4, t).axes[3],
+            id="reconstruction",
+        ),
+    ],
+)
+def test_colours_are_ten_bins_of_equal_width_of_t(axes):
+    # From -13 to 12 in steps that miss the edges; most in the first bin, so that bins with
+    # equal numbers of rows would be others.
+    t = np.concatenate([[-13.0], np.arange(-12.95, 12, 0.1), [12.0], np.full(300, -12.9)])
+    (collection,) = axes(t).collections
+    colours = np.array([to_hex(colour) for colour in collection.to_rgba(collection.get_array())])
+    bins = np.minimum((t + 13) // 2.5, 9)
+    of_bin = [set(colours[bins == number]) for number in range(10)]
+    assert [len(colour) for colour in of_bin] == [1] * 10
+    assert len(set.union(*of_bin)) == 10
+
+
+def test_a_large_data_set_is_thinned_and_a_point_keeps_its_colour():
+    t = np.arange(10_000.0)
+    (axes,) = latent_space({"A": (t, t)}, t).axes
+    (collection,) = axes.collections
+    shown = points(axes)[:, 0]
+    assert 1000 <= len(shown) < 10_000
+    np.testing.assert_array_equal(collection.get_array(), shown // 1000)
+
+
+def test_a_reconstruction_shows_x_and_y_beside_their_estimates():
+    y_hat = 0.9 * DATA.y
+    figure = draw_reconstruction(y_hat)
+    assert figure.get_suptitle() == "STIB"
+    assert titles(figure) == ["$x$", r"$\hat x$", "$y$", r"$\hat y$"]
+    for axes, rows in zip(figure.axes, (DATA.x, 2 * DATA.x, DATA.y, y_hat), strict=True):
+        np.testing.assert_allclose(points(axes), rows)
+
+
+def test_where_no_y_is_predicted_its_panel_is_left_out():
+    assert titles(draw_reconstruction(None)) == ["$x$", r"$\hat x$", "$y$"]
+
+
+def test_an_estimate_shares_the_scale_of_its_truth_and_no_point_of_either_is_cut_off():
+    figure = draw_reconstruction(-2 * DATA.y)  # both estimates reach twice as far as the truth
+    png(figure)
+    for truth, estimate in (figure.axes[:2], figure.axes[2:]):
+        assert truth.get_xlim() == estimate.get_xlim()
+        assert truth.get_ylim() == estimate.get_ylim()
+        for axes in (truth, estimate):
+            (low_x, high_x), (low_y, high_y) = axes.get_xlim(), axes.get_ylim()
+            rows = points(axes)
+            assert low_x <= rows[:, 0].min()
+            assert rows[:, 0].max() <= high_x
+            assert low_y <= rows[:, 1].min()
+            assert rows[:, 1].max() <= high_y
+
+
+def test_data_of_one_column_can_be_drawn():
+    one = DATA.y[:, :1]
+    figure = reconstruction("A", DATA.x, one, DATA.x, one, DATA.t)
+    np.testing.assert_allclose(points(figure.axes[2]), np.repeat(one, 2, 1))
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_training_has_a_panel_a_metric_and_a_line_for_each_model_that_has_it():
+    figure = training(CURVES, {"objective": "objective", "y": "error of y"})
+    assert titles(figure) == ["objective", "error of y"]
+    objective, y = figure.axes
+    assert lines(objective) == {
+        "VAE": [[10, 9], [20, 7], [30, 6.5]],
+        "CVAE": [[10, 5], [20, 3]],
+    }
+    assert lines(y) == {"VAE": [[10, 3], [20, 2], [30, 1]]}
+    for axes in figure.axes:
+        assert axes.get_yscale() == "log"
+        assert axes.get_xlabel() == "step"
+    assert [text.get_text() for text in objective.get_legend().get_texts()] == ["VAE", "CVAE"]
+
+
+def test_a_model_has_one_colour_in_all_panels_of_training():
+    # CVAE, in the middle, lacks the second metric; the legend stands in the first panel alone.
+    stib = CURVES.iloc[:3].assign(model="STIB")
+    figure = training(pd.concat([CURVES, stib]), {"objective": "objective", "y": "error of y"})
+    first, second = (
+        {line.get_label(): to_hex(line.get_color()) for line in axes.lines} for axes in figure.axes
+    )
+    assert len(set(first.values())) == 3
+    assert second == {name: first[name] for name in ("VAE", "STIB")}
+
+
+def test_orbits_have_a_panel_a_model_and_a_line_an_orbit_above_the_true_levels():
+    figure = orbits({"VAE": ORBITS, "STIB": 0.5 * ORBITS}, level_lines=True)
+    assert titles(figure) == ["VAE", "STIB"]
+    for axes, curves in zip(figure.axes, (ORBITS, 0.5 * ORBITS), strict=True):
+        drawn = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 20]
+        np.testing.assert_allclose(drawn, curves.transpose(1, 0, 2))
+        truth = [line for line in axes.lines if len(line.get_xydata()) != 20]
+        assert len(truth) >= 10
+        assert {line.get_slope() for line in truth} == {-2}  # 2x₁ + x₂ stays the same
+        assert all(line.zorder < axes.lines[-1].zorder for line in truth)
+
+
+def test_orbits_of_other_data_have_no_true_levels():
+    (axes,) = orbits({"A": ORBITS}, level_lines=False).axes
+    assert len(axes.lines) == ORBITS.shape[1]
+
+
+def test_information_has_a_row_a_model_and_a_line_a_copy():
+    figure = information({"STIB": HISTORY, "STIB_KERNEL": HISTORY})
+    assert [title.partition(":")[0] for title in titles(figure)] == ["STIB"] * 3 + [
+        "STIB_KERNEL"
+    ] * 3
+    dependence, x_mae, y_mae = (lines(axes) for axes in figure.axes[:3])
+    assert x_mae == {"seed 0": [[10, 1], [20, 0.5]], "seed 1": [[10, 2], [20, 0.7]]}
+    assert y_mae["seed 1"] == [[10, 2], [20, 0.9]]
+    assert dependence["seed 0"] == [[10, 0.2], [20, 0.1]]
+    assert dependence["seed 1"][1][1] > 0  # a negative estimate has its place on the log scale
+
+
+def test_an_ablation_has_a_panel_a_metric_and_a_line_of_seeds_a_study():
+    figure = ablation(STUDIES, {"mi": "leak", "x_mae": "X MAE"})
+    assert titles(figure) == ["leak", "X MAE"]
+    leak, x_mae = figure.axes
+    assert [text.get_text() for text in leak.get_yticklabels()] == list(STUDIES)
+    for axes in figure.axes:
+        assert axes.get_xscale() == "log"
+        assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first study stands at the top
+        for place, line in enumerate(axes.lines):
+            assert set(line.get_ydata()) == {place}
+    drawn = [np.asarray(line.get_xdata()).tolist() for line in x_mae.lines]
+    assert drawn == [study["x_mae"].tolist() for study in STUDIES.values()]
+    assert leak.lines[0].get_xdata()[:2].tolist() == [0.02, 0.04]
+    assert leak.lines[0].get_xdata()[2] > 0  # a negative estimate has its place on the log scale

@@ -1,0 +1,90 @@
+"""Stacked networks against PyTorch's own, and their initialisation."""
+
+import pytest
+import torch
+from torch import nn
+
+from symmetry.networks import MLP, Linear, initialise
+
+SIZES = {"in_features": 3, "out_features": 2, "hidden_units": 5}
+
+
+def generators(*seeds):
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def separate(mlp, copy):
+    """Builds copy s of a stack as an ordinary PyTorch network with the same weights."""
+    layers = []
+    for linear in (mlp.first, mlp.second, mlp.last):
+        _, in_features, out_features = linear.weight.shape
+        layer = nn.Linear(in_features, out_features, linear.bias is not None).double()
+        with torch.no_grad():
+            layer.weight.copy_(linear.weight[copy].T)
+            if linear.bias is not None:
+                layer.bias.copy_(linear.bias[copy, 0])
+        layers += [layer, nn.Softplus()]
+    return nn.Sequential(*layers[:-1])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_stack_equals_separate_networks_in_values_and_gradients(bias):
+    mlp = MLP(3, **SIZES, bias=bias).double()
+    torch.manual_seed(0)
+    for parameter in mlp.parameters():
+        nn.init.normal_(parameter)  # biases too, which Glorot's initialisation leaves at zero
+    x = torch.randn(3, 7, 3, dtype=torch.float64, requires_grad=True)
+    weighting = torch.randn(3, 7, 2, dtype=torch.float64)
+    (mlp(x) * weighting).sum().backward()
+    for copy in range(3):
+        network = separate(mlp, copy)
+        rows = x[copy].detach().requires_grad_()
+        y = network(rows)
+        torch.testing.assert_close(mlp(x)[copy], y)
+        (y * weighting[copy]).sum().backward()
+        torch.testing.assert_close(x.grad[copy], rows.grad)
+        for ours, theirs in zip((mlp.first, mlp.second, mlp.last), network[::2], strict=True):
+            torch.testing.assert_close(ours.weight.grad[copy], theirs.weight.grad.T)
+            assert (ours.bias is None) == (theirs.bias is None)
+            if bias:
+                torch.testing.assert_close(ours.bias.grad[copy, 0], theirs.bias.grad)
+
+
+def test_weights_are_drawn_uniformly_within_glorots_bound_and_biases_become_zero():
+    layer = Linear(2, 200, 100)
+    nn.init.ones_(layer.bias)
+    initialise(layer, generators(0, 1))
+    bound = (6 / 300) ** 0.5
+    for copy in layer.weight.detach():
+        assert 0.99 * bound < copy.max() <= bound
+        assert -bound <= copy.min() < -0.99 * bound
+        assert copy.mean().abs() < 0.02 * bound
+        torch.testing.assert_close(copy.var().item(), bound**2 / 3, rtol=0.02, atol=0)
+    assert (layer.bias == 0).all()
+
+
+def test_a_copy_depends_on_its_own_generator_alone():
+    stack, alone = MLP(3, **SIZES), MLP(1, **SIZES)
+    initialise(stack, generators(5, 6, 7))
+    initialise(alone, generators(6))
+    for name, weight in alone.named_parameters():
+        theirs = stack.get_parameter(name)
+        assert torch.equal(weight[0], theirs[1])
+        if name.endswith("weight"):
+            assert not torch.isin(theirs[0], theirs[1]).any()
+
+
+def test_initialising_again_forgets_what_was_there():
+    mlp, fresh = MLP(2, **SIZES), MLP(2, **SIZES)
+    torch.manual_seed(0)
+    for parameter in mlp.parameters():
+        nn.init.normal_(parameter)
+    initialise(mlp, generators(1, 2))
+    initialise(fresh, generators(1, 2))
+    for ours, theirs in zip(mlp.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_as_many_generators_are_needed_as_copies():
+    with pytest.raises(ValueError, match="shorter"):
+        initialise(MLP(3, **SIZES), generators(0, 1))

@@ -1,0 +1,244 @@
+"""The real params.yaml, and every way to get one of its keys wrong."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from symmetry.models import MODELS, Sizes
+from symmetry.params import ModelsParams, Params, ParamsError, parse
+
+CONTENT = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
+
+
+def leaves(block, prefix=""):
+    for name, value in block.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from leaves(value, f"{key}.")
+        else:
+            yield key, value
+
+
+LEAVES = dict(leaves(CONTENT))
+TEXTS = ("model", "train.device")
+NUMBERS = [key for key in LEAVES if key not in TEXTS]
+FLOATS = [key for key in NUMBERS if isinstance(LEAVES[key], float)]
+INTEGERS = [key for key in NUMBERS if key not in FLOATS]
+
+
+def changed(key, change):
+    """Returns params.yaml's content after a change of the block that holds a key."""
+    content = copy.deepcopy(CONTENT)
+    *parents, name = key.split(".")
+    block = content
+    for parent in parents:
+        block = block[parent]
+    change(block, name)
+    return content
+
+
+def with_value(key, value):
+    return changed(key, lambda block, name: block.update({name: value}))
+
+
+def value_of(params, key):
+    for name in key.split("."):
+        params = getattr(params, name)
+    return params
+
+
+def refusal(content):
+    """Returns the lines of faults with which a content is refused."""
+    with pytest.raises(ParamsError) as raised:
+        parse(content)
+    first, *faults = str(raised.value).splitlines()
+    assert first == "params.yaml is not valid:"
+    return [fault.strip() for fault in faults]
+
+
+# ---- What is right -----------------------------------------------------------------------------
+
+
+def test_params_yaml_is_valid_and_keeps_its_values():
+    params = parse(CONTENT)
+    for key, value in LEAVES.items():
+        assert value_of(params, key) == value
+
+
+def test_the_keys_of_params_yaml_are_those_of_the_typed_params():
+    def keys(block):
+        fields = block.model_fields.items()
+        return {
+            name: keys(field.annotation)
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+            else None
+            for name, field in fields
+        }
+
+    def found(block):
+        return {
+            name: found(value) if isinstance(value, dict) else None
+            for name, value in block.items()
+        }
+
+    assert found(CONTENT) == keys(Params)
+
+
+def test_the_models_are_those_of_the_library_with_their_terms_and_sizes():
+    assert list(ModelsParams.model_fields) == list(MODELS)
+    models = parse(CONTENT).models
+    for key, kind in MODELS.items():
+        own, block = getattr(models, key), CONTENT["models"][key]
+        model = kind(Sizes(1, 2, 2, **own.sizes()), own.weights())
+        assert model.weights == {name: block[f"{name}_weight"] for name in kind.term_names}
+        sizes = {name.removesuffix("_size") for name in block if name.endswith("_size")}
+        for name in sizes:
+            assert getattr(model.sizes, name) == block[f"{name}_size"]
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_every_model_can_be_the_headline(key):
+    assert parse(with_value("model", key)).model == key
+
+
+@pytest.mark.parametrize("key", FLOATS)
+def test_a_float_may_be_written_as_dvc_writes_it(key):
+    for written, value in (("1e-05", 1e-5), (1, 1.0)):
+        found = value_of(parse(with_value(key, written)), key)
+        assert found == value
+        assert isinstance(found, float)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.threads", None),
+        ("train.threads", 2),
+        ("train.seeds", 1),
+        ("train.batch_size", 2),
+        ("train.device", "cuda"),
+        ("data.seed", 0),
+        ("data.seed", 2**32 - 1),
+        ("evaluate.neighbours", 99),
+        ("models.vae.learning_rate_end", 0.0),
+        ("models.vae.kl_warmup", 0.0),
+        ("models.vae.kl_warmup", 1.0),
+        ("models.stib.dependence_weight", 0.0),
+    ],
+)
+def test_the_ends_of_a_range_belong_to_it(key, value):
+    assert value_of(parse(with_value(key, value)), key) == value
+
+
+# ---- What is wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", LEAVES)
+def test_a_misspelt_key_is_named_with_its_value_and_the_keys_allowed(key):
+    content = changed(key, lambda block, name: block.update({f"{name}x": block.pop(name)}))
+    missing, unknown = sorted(refusal(content), key=lambda fault: "unknown" in fault)
+    *_, name = key.split(".")
+    assert missing.startswith(f"{key}: missing")
+    assert unknown.startswith(f"{key}x: unknown key")
+    assert repr(LEAVES[key]) in unknown
+    assert name in re.split(r"[ ,]+", unknown.partition("allowed: ")[2])
+
+
+@pytest.mark.parametrize("key", LEAVES)
+def test_a_removed_key_is_named(key):
+    (fault,) = refusal(changed(key, lambda block, name: block.pop(name)))
+    assert fault.startswith(f"{key}: missing")
+
+
+def assert_refused(key, value):
+    (fault,) = refusal(with_value(key, value))
+    assert re.match(rf"{re.escape(key)}: found {re.escape(repr(value))}; allowed: \S+", fault)
+    return fault.partition("allowed: ")[2]
+
+
+@pytest.mark.parametrize("key", LEAVES)
+def test_a_value_of_another_type_is_refused(key):
+    for value in ("abc", "", [1], {"a": 1}, True, False):  # Python takes True for the number 1
+        assert_refused(key, value)
+
+
+@pytest.mark.parametrize("key", [key for key in LEAVES if key != "train.threads"])
+def test_null_is_refused_where_it_means_nothing(key):
+    assert_refused(key, None)
+
+
+@pytest.mark.parametrize("key", INTEGERS)
+def test_a_count_is_neither_a_fraction_nor_a_text(key):
+    for value in (2.5, 100.0, "100", "1e-05"):
+        assert "integer" in assert_refused(key, value)
+
+
+@pytest.mark.parametrize("key", FLOATS)
+def test_a_float_is_finite(key):
+    for value in (float("nan"), float("inf"), -float("inf")):
+        assert "finite" in assert_refused(key, value)
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_a_negative_number_is_refused(key):
+    assert re.match(r"greater than (or equal to )?\d", assert_refused(key, -1))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("data.train_rows", 0, "greater than or equal to 1"),
+        ("data.test_rows", 99, "greater than or equal to 100"),
+        ("data.validation_rows", 1, "greater than or equal to 2"),
+        ("data.seed", 2**32, "less than 4294967296"),
+        ("train.seeds", 0, "greater than or equal to 1"),
+        ("train.batch_size", 1, "greater than or equal to 2"),
+        ("train.validate_every", 0, "greater than or equal to 1"),
+        ("train.threads", 0, "greater than or equal to 1"),
+        ("evaluate.neighbours", 0, "greater than or equal to 1"),
+        ("evaluate.neighbours", 100, "less than 100"),
+        *((f"models.{key}.steps", 0, "greater than or equal to 1") for key in MODELS),
+        *((f"models.{key}.kl_weight", 0.0, "greater than 0") for key in MODELS),
+        *((f"models.{key}.kl_weight_start", 0.0, "greater than 0") for key in MODELS),
+        *((f"models.{key}.kl_warmup", 1.01, "less than or equal to 1") for key in MODELS),
+        *((f"models.{key}.hidden_size", 0, "greater than or equal to 1") for key in MODELS),
+        ("models.stib.critic_size", 0, "greater than or equal to 1"),
+        ("models.stib.learning_rate", "abc", "a valid number"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_and_the_range_named(key, value, allowed):
+    assert assert_refused(key, value).startswith(allowed)
+
+
+def test_an_unknown_model_is_refused_and_all_that_exist_are_named():
+    allowed = assert_refused("model", "foo")
+    for key in MODELS:
+        assert f"'{key}'" in allowed
+
+
+def test_an_unknown_block_is_refused_and_all_that_exist_are_named():
+    content = {**CONTENT, "models": {**CONTENT["models"], "vea": {"steps": 1}}}
+    (fault,) = refusal(content)
+    assert fault.startswith("models.vea: unknown key")
+    assert fault.endswith(", ".join(MODELS))
+
+
+def test_all_faults_are_named_at_once():
+    content = with_value("train.batch_size", -1)
+    content["data"]["rows"] = 5
+    del content["models"]["stib"]["steps"]
+    faults = refusal(content)
+    assert len(faults) == 3
+    for key in ("train.batch_size", "data.rows", "models.stib.steps"):
+        assert any(fault.startswith(f"{key}: ") for fault in faults)
+
+
+@pytest.mark.parametrize("content", [None, [], "model: stib", 3], ids=repr)
+def test_a_file_that_is_no_mapping_is_refused(content):
+    (fault,) = refusal(content)
+    assert repr(content) in fault
+    assert fault.startswith("params.yaml: found")

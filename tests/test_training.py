@@ -1,0 +1,303 @@
+"""The training loop: who moves, what repeats, which weights are kept, and what is refused."""
+
+from math import pi, sqrt
+
+import numpy as np
+import pytest
+import torch
+from numpy.random import default_rng
+
+from symmetry.data import Dataset, spiral
+from symmetry.models import MODELS, Sizes
+from symmetry.networks import initialise
+from symmetry.training import cosine, geometric, train
+
+TRAINING = spiral(300, default_rng(0))
+VALIDATION = spiral(100, default_rng(1))
+PLAYERS = [
+    (key, player)
+    for key, model in MODELS.items()
+    for player in model(Sizes(1, 2, 2), dict.fromkeys(model.term_names, 1.0)).players()
+]
+
+every_model = pytest.mark.parametrize("key", MODELS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Keeps to one thread: on such small tensors threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def build(key, stack=2, hidden=8):
+    kind = MODELS[key]
+    sizes = Sizes(stack, 2, 2, hidden=hidden, critic=3, memory=3)
+    return kind(sizes, dict.fromkeys(kind.term_names, 0.5))
+
+
+def constant(value):
+    return lambda done: value
+
+
+def fit(model, *, rates=None, rate=1e-2, training=TRAINING, validation=VALIDATION, **changes):
+    """Trains a model for a few steps and gives it back."""
+    arguments = {
+        "seeds": range(model.sizes.stack),
+        "steps": 12,
+        "batch_size": 32,
+        "learning_rates": rates or {player: constant(rate) for player in model.players()},
+        "kl_weight": constant(0.1),
+        "validate_every": 4,
+        **changes,
+    }
+    train(model, training, validation, **arguments)
+    return model
+
+
+def copied(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_same_bits(one, other):
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+# ---- Schedules ---------------------------------------------------------------------------------
+
+
+def test_the_geometric_schedule_goes_from_start_to_end_in_its_share_and_stays():
+    weight = geometric(0.01, 4.0, 0.5)
+    assert [weight(done) for done in (0, 0.25, 0.5, 0.75, 1)] == pytest.approx(
+        [0.01, sqrt(0.01 * 4), 4, 4, 4]
+    )
+    assert geometric(0.01, 4.0, 0.0)(0.0) == 4
+    assert geometric(4.0, 0.01, 1.0)(0.5) == pytest.approx(0.2)
+
+
+def test_the_cosine_schedule_falls_from_start_to_end_and_is_flat_at_both():
+    rate = cosine(3.0, 1.0)
+    assert [rate(done) for done in (0, 1 / 3, 0.5, 2 / 3, 1)] == pytest.approx([3, 2.5, 2, 1.5, 1])
+    assert rate(0.01) == pytest.approx(3 - (0.01 * pi) ** 2 / 2, abs=1e-6)
+    assert cosine(1e-3, 1e-3)(0.7) == pytest.approx(1e-3)
+
+
+def test_schedules_see_the_share_of_the_steps_done_and_are_followed():
+    seen, states = [], {}
+    model = build("cvae")
+
+    def stop_half_way(done):
+        return 1e-2 if done < 0.5 else 0.0
+
+    def watch(done):
+        seen.append(done)
+        return 0.1
+
+    fit(
+        model,
+        steps=8,
+        validate_every=1,
+        rates={"model": stop_half_way},
+        kl_weight=watch,
+        report=lambda progress: states.update({progress.step: copied(model)}),
+    )
+    assert seen == [step / 8 for step in range(8)]
+    assert_same_bits(states[4], states[8])
+    assert not torch.equal(states[3]["encoder.first.weight"], states[4]["encoder.first.weight"])
+
+
+def test_the_scheduled_weight_draws_the_code_to_the_standard_normal():
+    def kl(weight):
+        seen = []
+        model = build("vae", hidden=16)
+        report = seen.append
+        fit(model, steps=150, validate_every=150, kl_weight=constant(weight), report=report)
+        return seen[-1].validation["kl"]
+
+    assert (kl(10.0) < 0.3 * kl(0.01)).all()
+
+
+# ---- Players -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("key", "frozen"), PLAYERS)
+def test_a_player_with_learning_rate_zero_keeps_its_bits_and_the_others_move(key, frozen):
+    model, untrained = build(key), build(key)
+    initialise(untrained, [torch.Generator().manual_seed(seed) for seed in range(2)])
+    rates = {p: constant(0.0 if p == frozen else 1e-2) for p in model.players()}
+    fit(model, rates=rates)
+    for player, parameters in model.players().items():
+        for ours, before in zip(parameters, untrained.players()[player], strict=True):
+            assert torch.equal(ours, before) == (player == frozen)
+
+
+@pytest.mark.parametrize(("key", "player"), PLAYERS)
+def test_every_player_moves_all_that_is_its_own(key, player):
+    model, untrained = build(key), build(key)
+    initialise(untrained, [torch.Generator().manual_seed(seed) for seed in range(2)])
+    fit(model)
+    pairs = zip(model.players()[player], untrained.players()[player], strict=True)
+    assert all((ours != before).flatten(1).any(1).all() for ours, before in pairs)
+
+
+# ---- What repeats ------------------------------------------------------------------------------
+
+
+@every_model
+def test_training_twice_gives_the_same_bits(key):
+    assert_same_bits(copied(fit(build(key))), copied(fit(build(key))))
+
+
+@every_model
+def test_training_starts_from_scratch_whatever_the_model_was(key):
+    model = fit(build(key))
+    once = copied(model)
+    assert_same_bits(copied(fit(model)), once)
+
+
+def test_the_global_random_state_plays_no_part():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    once = copied(fit(build("stib")))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert_same_bits(copied(fit(build("stib"))), once)
+
+
+@every_model
+def test_a_seed_trained_alone_agrees_with_itself_in_a_stack(key):
+    # Not in bits: a batched product of another shape may add its numbers in another order. What
+    # differs in the last digit at first, Adam carries on, so only a few steps are compared.
+    stack = fit(build(key, stack=3), seeds=[5, 6, 7], steps=4, validate_every=1)
+    alone = fit(build(key, stack=1), seeds=[6], steps=4, validate_every=1)
+    for name, weight in alone.named_parameters():
+        if name == "critics.f.last.bias":
+            continue  # its true gradient is 0, and Adam makes a step of what rounding leaves
+        torch.testing.assert_close(weight[0], stack.get_parameter(name)[1], rtol=1e-4, atol=1e-5)
+    x = torch.as_tensor(VALIDATION.x, dtype=torch.float32)
+    torch.testing.assert_close(
+        alone.encode(x).mean[0], stack.encode(x).mean[1], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_each_copy_draws_every_row_once_an_epoch_in_an_order_and_with_noise_of_its_own():
+    model = build("cvae")
+    drawn, terms = [], model.terms
+
+    def watch(x, y, noise):
+        if torch.is_grad_enabled():
+            drawn.append((x.clone(), y.clone(), noise.clone()))
+        return terms(x, y, noise)
+
+    model.terms = watch
+    rows = np.arange(96.0)
+    numbered = Dataset(np.stack([rows, -rows], -1) / 100, np.stack([3 * rows, rows], -1) / 100)
+    fit(model, training=numbered, steps=6)  # two epochs of three batches
+    x, y, noise = (torch.cat(parts, 1) for parts in zip(*drawn, strict=True))
+    torch.testing.assert_close(y[..., 0], 3 * x[..., 0])  # x and y of a row stay together
+    order = (x[..., 0] * 100).round().int()
+    for copy in order:
+        for epoch in copy.split(96):
+            assert sorted(epoch.tolist()) == list(range(96))
+    assert not torch.equal(order[0], order[1])
+    assert not torch.equal(order[:, :96], order[:, 96:])
+    assert noise.unique().numel() > 0.99 * noise.numel()
+    assert noise.std().item() == pytest.approx(1, abs=0.1)
+
+
+# ---- Validation and selection ------------------------------------------------------------------
+
+
+def test_every_copy_keeps_the_weights_with_its_own_lowest_validation_objective():
+    model = build("stib_wo_reg", stack=4)
+    objectives, states = [], []
+
+    def report(progress):
+        objectives.append(progress.validation["objective"])
+        states.append(copied(model))
+
+    # A learning rate too high makes the objective go up and down.
+    fit(model, rate=1.0, steps=40, validate_every=1, report=report)
+    best = torch.stack(objectives).argmin(0)
+    assert len(set(best.tolist())) > 1, "the copies should have their best at different steps"
+    assert best.min() < 39, "and some before the end"
+    for name, value in model.state_dict().items():
+        for copy, step in enumerate(best):
+            assert torch.equal(value[copy], states[step][name][copy])
+
+
+@every_model
+def test_progress_reports_the_terms_of_the_batch_and_of_the_validation_set(key):
+    reports = []
+    model = fit(build(key), steps=10, validate_every=4, report=reports.append)
+    assert [progress.step for progress in reports] == [4, 8, 10]
+    for progress in reports:
+        assert set(progress.train) == set(model.term_names)
+        assert {*model.term_names, "objective", "x_mae"} <= set(progress.validation)
+        for value in (*progress.train.values(), *progress.validation.values()):
+            assert value.shape == (2,)
+            assert not value.requires_grad
+        objective = model.objective(progress.validation)
+        torch.testing.assert_close(objective, progress.validation["objective"])
+
+
+@every_model
+def test_the_validation_noise_stays_the_same(key):
+    reports = []
+    model = build(key)
+    rates = {player: constant(0.0) for player in model.players()}
+    fit(model, rates=rates, report=reports.append)
+    first, *others = (progress.validation for progress in reports)
+    for other in others:
+        assert_same_bits(first, other)
+
+
+def test_the_validation_set_has_no_part_in_the_steps():
+    states = []
+    for validation in (VALIDATION, spiral(100, default_rng(5))):
+        model = build("stib")
+        seen = {}
+        fit(
+            model,
+            validation=validation,
+            report=lambda progress, seen=seen, model=model: seen.update(copied(model)),
+        )
+        states.append(seen)
+    assert_same_bits(*states)
+
+
+@every_model
+def test_training_lowers_the_objective_of_every_copy(key):
+    reports = []
+    model = build(key, hidden=32)
+    fit(model, rate=3e-3, steps=250, batch_size=64, validate_every=5, report=reports.append)
+    first, best = (
+        reports[0].validation["objective"],
+        torch.stack([progress.validation["objective"] for progress in reports]).min(0).values,
+    )
+    assert (best < 0.8 * first).all()
+    assert not model.training
+
+
+# ---- What is refused ---------------------------------------------------------------------------
+
+
+def test_fewer_rows_than_a_batch_are_refused():
+    few = spiral(31, default_rng(0))
+    with pytest.raises(ValueError, match="a batch takes 32 rows; the training set has only 31"):
+        fit(build("vae"), training=few)
+    fit(build("vae"), training=spiral(32, default_rng(0)))
+
+
+@every_model
+def test_a_loss_that_is_not_finite_ends_the_training(key):
+    with pytest.raises(FloatingPointError, match=f" {key} .*learning rate"):
+        fit(build(key), rate=1e30)
+
+
+def test_as_many_seeds_are_needed_as_copies():
+    with pytest.raises(ValueError, match="zip"):
+        fit(build("vae", stack=3), seeds=[0, 1])
