@@ -25,4 +25,7 @@ setup: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; choose another with make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@# Any Python of .venv finds its own `python` first, so that .venv/bin/dvc runs the stages with it
+	@# wherever it is called from, activated or not.
+	@.venv/bin/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "own_bin_first.pth").write_text("import os, sys; os.environ[\"PATH\"] = os.pathsep.join([os.path.join(sys.prefix, \"bin\"), os.environ.get(\"PATH\", os.defpath)])\n")'
 	touch $@

@@ -168,6 +168,7 @@ def claim(folder: str | Path) -> Iterator[Callable[[], None]]:
     owner = Path(folder) / ".owner"
     token = uuid.uuid4().hex.encode()
     write_bytes(owner, token)
+    claimed = _contents(folder)
 
     def is_mine() -> bool:
         try:
@@ -176,7 +177,8 @@ def claim(folder: str | Path) -> Iterator[Callable[[], None]]:
             return False
 
     def check() -> None:
-        if not is_mine():
+        # DVC restores files from its cache without a claim, so they must not have changed either.
+        if not is_mine() or _contents(folder) != claimed:
             raise TakenOverError(f"a later run has taken over {folder}; this one stops")
 
     try:
@@ -184,3 +186,8 @@ def claim(folder: str | Path) -> Iterator[Callable[[], None]]:
     finally:
         if is_mine():
             owner.unlink()
+
+
+def _contents(folder: str | Path) -> dict[str, int]:
+    files = [path for path in Path(folder).iterdir() if not path.name.startswith(".")]
+    return {path.name: path.stat().st_mtime_ns for path in files}
