@@ -1,0 +1,546 @@
+"""What users type, tried with the real DVC in throw-away clones on tiny params."""
+
+import ast
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+MADE = ("dvc.lock", "metrics/", "plots/", "pretrained/")
+PIPELINES = sorted(
+    str(path.relative_to(ROOT)) for path in (*ROOT.glob("dvc.yaml"), *ROOT.glob("*/dvc.yaml"))
+)
+STAGES = sorted(path.stem for path in ROOT.glob("stages/*.py") if path.stem != "__init__")
+MODELS = list(yaml.safe_load((ROOT / "params.yaml").read_text())["models"])
+AFTER_STIB = {"train@stib", "evaluate@stib", "tabulate", "plot", "headline"}
+TINY = {
+    "data": {"train_rows": 64, "validation_rows": 16, "test_rows": 100},
+    "train": {"seeds": 2, "batch_size": 8, "validate_every": 2, "device": "cpu", "threads": 1},
+    "evaluate": {"critic_steps": 2},
+    "models": {key: {"steps": 4, "hidden_size": 4} for key in MODELS},
+}
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A clone of the repository, and the machine it is on."""
+
+    folder: Path
+    tools: Path  # the bin folder of the environment that the Makefile makes
+    environ: dict[str, str]
+
+    def start(self, *command, log):
+        """Starts a command, which writes to a file."""
+        with log.open("w") as file:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=self.environ, stdout=file, stderr=subprocess.STDOUT
+            )
+
+    def run(self, *command, fails=False):
+        """Runs a command, which must succeed unless said otherwise; returns what it prints."""
+        process = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        printed = process.stdout + process.stderr
+        assert (process.returncode != 0) == fails, printed
+        return printed if fails else process.stdout
+
+    def dvc(self, *arguments, fails=False):
+        return self.run(self.tools / "dvc", *arguments, fails=fails)
+
+    def git(self, *arguments):
+        return self.run("git", *arguments)
+
+    def commit(self):
+        self.git("add", "--all")
+        self.git("-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "-qm", "a change")
+
+    def changed_files(self):
+        """Returns the tracked files that differ from the last commit."""
+        return set(self.git("diff", "--name-only", "HEAD").split())
+
+    def copy(self, folder):
+        """Returns a copy of the whole folder, with DVC's cache and what git ignores."""
+        shutil.copytree(self.folder, folder)
+        return Clone(folder, self.tools, self.environ)
+
+    def bare(self, folder):
+        """Returns a fresh clone of what is committed."""
+        self.git("clone", "-q", ".", folder)
+        return Clone(folder, self.tools, self.environ)
+
+    def text(self, path):
+        return (self.folder / path).read_text()
+
+    def json(self, path):
+        return json.loads(self.text(path))
+
+    def set_params(self, changes):
+        """Merges nested changes into params.yaml."""
+        content = yaml.safe_load(self.text("params.yaml"))
+        merge(content, changes)
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def processes(self):
+        """Returns the processes that run anywhere in the folder."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                folder = Path(process.cwd())
+            except (psutil.Error, OSError):
+                continue
+            if folder.is_relative_to(self.folder.resolve()):
+                found.append(process)
+        return found
+
+    def kill_all(self):
+        for process in self.processes():
+            process.kill()
+
+
+def merge(content, changes):
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            merge(content[key], value)
+        else:
+            content[key] = value
+
+
+def copy_working_tree(folder, leave_out=()):
+    """Copies what git tracks or would add, as it is in the working tree."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in sorted(set(listed.split("\0"))):
+        if (ROOT / name).is_file() and not name.startswith(leave_out):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+
+def stages_run(printed):
+    return set(re.findall(r"Running stage '(.+?)'", printed))
+
+
+def stages_restored(printed):
+    return set(re.findall(r"Stage '(.+?)' is cached - skipping run", printed))
+
+
+def trainings(stages):
+    return {stage for stage in stages if stage.startswith("train@")}
+
+
+def digests(clone, *folders):
+    """Returns the time of the last change of each file in some folders."""
+    paths = [path for folder in folders for path in (clone.folder / folder).rglob("*")]
+    return {str(path): path.stat().st_mtime_ns for path in paths if path.is_file()}
+
+
+def wait_until(condition):
+    """Waits for what must come; ten minutes are for ever."""
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.2)
+    pytest.fail(f"{condition} never came true")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    """A bare machine: no git identity, nothing activated, and other Pythons first on PATH."""
+    home, wrong = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("wrong")
+    for name in ("python", "python3", "dvc"):
+        (wrong / name).write_text(f"#!/bin/sh\necho the wrong {name}\nexit 1\n")
+        (wrong / name).chmod(0o755)
+    path = [f for f in os.environ["PATH"].split(os.pathsep) if not (Path(f) / "dvc").exists()]
+    return {
+        "PATH": os.pathsep.join([str(wrong), *path]),
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "DVC_SITE_CACHE_DIR": str(home / "dvc"),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture(scope="module")
+def set_up(machine, tmp_path_factory):
+    """The folder where `make setup` made an environment of no packages."""
+    folder = tmp_path_factory.mktemp("environment")
+    shutil.copy2(ROOT / "Makefile", folder)
+    (folder / "requirements.txt").touch()
+    command = ["make", "setup", f"PYTHON={sys.executable}"]
+    subprocess.run(command, cwd=folder, env=machine, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tools(set_up):
+    """The bin folder of that environment, which borrows the packages of the tests' own."""
+    paths = {"base": set_up / ".venv", "platbase": set_up / ".venv"}
+    site = Path(sysconfig.get_path("purelib", "venv", paths))
+    own = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (site / "borrowed.pth").write_text("".join(f"{folder}\n" for folder in own))
+    tools = set_up / ".venv" / "bin"
+    (tools / "dvc").write_text(
+        f"#!{tools}/python\nimport sys\nfrom dvc.cli import main\nsys.exit(main())\n"
+    )
+    (tools / "dvc").chmod(0o755)
+    return tools
+
+
+@pytest.fixture(scope="module")
+def first_repro(machine, tools, tmp_path_factory):
+    """A clone with tiny params after its first `dvc repro`, and what that printed."""
+    clone = Clone(tmp_path_factory.mktemp("clone"), tools, machine)
+    copy_working_tree(clone.folder, leave_out=MADE)
+    clone.set_params(TINY)
+    clone.git("init", "-q", "--initial-branch=main")
+    clone.commit()
+    printed = clone.dvc("repro")
+    clone.commit()
+    return clone, printed
+
+
+@pytest.fixture(scope="module")
+def after_stib(first_repro, tmp_path_factory):
+    """That clone after an experiment with STIB's learning rate, and what it printed."""
+    clone = first_repro[0].copy(tmp_path_factory.mktemp("changed") / "clone")
+    printed = clone.dvc("exp", "run", "-S", "models.stib.learning_rate=0.00001")
+    clone.commit()
+    return clone, printed
+
+
+@pytest.fixture
+def clone(first_repro, tmp_path):
+    return first_repro[0].copy(tmp_path / "clone")
+
+
+@pytest.fixture
+def killed_clone(clone):
+    """A clone where a long training lives on after `kill -9` of its `dvc repro`."""
+    clone.set_params({"models": {"stib": {"steps": 1_000_000}}})
+    log = clone.folder.parent / "log"
+    with clone.start(clone.tools / "dvc", "repro", "train@stib", log=log) as repro:
+        try:
+            wait_until(lambda: "step 4 " in log.read_text() or repro.poll() is not None)
+            repro.send_signal(signal.SIGKILL)
+            repro.wait()
+            assert clone.processes(), log.read_text()
+            yield clone
+        finally:
+            clone.kill_all()
+
+
+# Set-up
+
+
+def test_set_up_when_current_does_nothing(set_up, machine):
+    command = ["make", "setup"]
+    again = subprocess.run(command, cwd=set_up, env=machine, capture_output=True, text=True)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout
+
+
+def test_each_python_of_the_environment_finds_its_own_python_first(tools, machine):
+    command = [tools / "python", "-c", "import shutil; print(shutil.which('python'))"]
+    found = subprocess.run(command, env=machine, check=True, capture_output=True, text=True)
+    assert Path(found.stdout.strip()) == tools / "python"
+
+
+# 1. dvc repro
+
+
+def test_repro_makes_all_outputs(first_repro):
+    clone, printed = first_repro
+    made = [out for stage in clone_lock(clone).values() for out in stage["outs"]]
+    assert stages_run(printed) == set(clone_lock(clone))
+    assert trainings(stages_run(printed)) == {f"train@{key}" for key in MODELS}
+    assert {out["path"] for out in made} >= {
+        *(f"metrics/{key}.json" for key in MODELS),
+        *("metrics/table.md", "metrics/headline.json", "plots/latent_space.png"),
+    }
+    assert all((clone.folder / out["path"]).is_file() for out in made)
+    assert clone.json("metrics/headline.json") == {
+        "model": "stib",
+        **clone.json("metrics/stib.json"),
+    }
+
+
+def clone_lock(clone):
+    return yaml.safe_load(clone.text("dvc.lock"))["stages"]
+
+
+def test_a_second_repro_runs_nothing(clone):
+    printed = clone.dvc("repro")
+    assert not stages_run(printed) | stages_restored(printed)
+    assert "Data and pipelines are up to date." in printed
+    assert not clone.changed_files()
+
+
+# 2. A change in one model
+
+
+def test_a_change_in_one_model_reruns_what_comes_after_it_alone(after_stib):
+    assert stages_run(after_stib[1]) == {"check", *AFTER_STIB}
+
+
+def test_a_value_that_dvc_writes_as_text_is_a_number(after_stib):
+    assert "learning_rate: 1e-05" in after_stib[0].text("params.yaml")
+
+
+def test_back_at_the_old_value_nothing_is_trained(after_stib, tmp_path):
+    clone = after_stib[0].copy(tmp_path / "clone")
+    clone.git("checkout", "-q", "HEAD~1", "params.yaml")
+    printed = clone.dvc("repro")
+    assert not trainings(stages_run(printed))
+    assert stages_restored(printed) >= {"train@stib"}
+    assert stages_run(printed) | stages_restored(printed) == {"check", *AFTER_STIB}
+    assert clone.git("diff", "--name-only", "HEAD~1") == ""
+
+
+# 3. Another model in the headline
+
+
+def test_another_model_in_the_headline_runs_headline_alone(clone):
+    printed = clone.dvc("exp", "run", "-S", "model=cvae")
+    assert stages_run(printed) == {"check", "headline"}
+    assert clone.json("metrics/headline.json")["model"] == "cvae"
+    assert clone.changed_files() == {"dvc.lock", "metrics/headline.json", "params.yaml"}
+
+
+def test_the_headline_of_one_model_trains_it_alone_in_a_clone_without_cache(first_repro, tmp_path):
+    clone = first_repro[0].bare(tmp_path / "clone")
+    printed = clone.dvc("exp", "run", "-S", "model=stib", "headline")
+    assert trainings(stages_run(printed)) == {"train@stib"}
+    assert stages_run(printed) <= {"check", "generate", "train@stib", "evaluate@stib", "headline"}
+    assert clone.changed_files() <= {"dvc.lock"}  # it trains the same bits
+
+
+# 4. Wrong params
+
+
+def assert_nothing_is_lost(clone, printed, before):
+    assert stages_run(printed) <= {"check"}
+    assert clone.changed_files() <= {"params.yaml"}
+    assert digests(clone, "models", "evaluations", "metrics", "plots") == before
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model=foo", ["model: found 'foo'", *(repr(key) for key in MODELS)]),
+        ("train.batch_size=-1", ["train.batch_size: found -1", "greater than or equal to 2"]),
+        ("models.stib.learning_rate=abc", ["models.stib.learning_rate: found 'abc'", "number"]),
+        # Here DVC itself is first, and knows no more than that there is no such key.
+        ("modle=vae", ["modle=vae", "Key 'modle' is not in struct"]),
+        ("train.batchsize=3", ["train.batchsize=3", "Key 'batchsize' is not in struct"]),
+        ("models.stib.lr=0.1", ["models.stib.lr=0.1", "Key 'lr' is not in struct"]),
+        # To its advice to append the key, the answer is ours.
+        ("+modle=vae", ["modle: unknown key (value 'vae')", "model, data, train"]),
+    ],
+)
+def test_a_wrong_override_is_named_and_nothing_is_lost(clone, override, said):
+    before = digests(clone, "models", "evaluations", "metrics", "plots")
+    printed = clone.dvc("exp", "run", "-S", override, fails=True)
+    assert not [part for part in said if part not in printed], printed
+    assert_nothing_is_lost(clone, printed, before)
+
+
+def test_misspelt_keys_in_the_file_are_all_named_and_nothing_is_lost(clone):
+    before = digests(clone, "models", "evaluations", "metrics", "plots")
+    content = yaml.safe_load(clone.text("params.yaml"))
+    content["modle"] = content.pop("model")
+    content["train"]["batchsize"] = 3
+    content["models"]["stib"]["lr"] = 0.1
+    (clone.folder / "params.yaml").write_text(yaml.safe_dump(content))
+    # Without `model`, DVC does not know what `headline` depends on.
+    printed = clone.dvc("repro", fails=True)
+    assert "model" in printed
+    assert_nothing_is_lost(clone, printed, before)
+    content["model"] = content.pop("modle")
+    content["modle"] = "vae"
+    (clone.folder / "params.yaml").write_text(yaml.safe_dump(content))
+    printed = clone.dvc("repro", fails=True)
+    assert "modle: unknown key (value 'vae'); allowed: model, data, train" in printed
+    assert "train.batchsize: unknown key (value 3); allowed: seeds, batch_size" in printed
+    assert "models.stib.lr: unknown key (value 0.1); allowed: steps, learning_rate" in printed
+    assert_nothing_is_lost(clone, printed, before)
+
+
+# 5. What changed
+
+
+def test_metrics_show_has_a_row_for_each_model(first_repro):
+    clone = first_repro[0]
+    lines = clone.dvc("metrics", "show", "--md").splitlines()
+    for key in MODELS:
+        (row,) = (line for line in lines if line.startswith(f"| metrics/{key}.json "))
+        assert f" {clone.json(f'metrics/{key}.json')['objective']} " in row
+
+
+def test_metrics_diff_shows_the_change_between_two_commits(after_stib):
+    clone, _ = after_stib
+    old, new = (
+        json.loads(clone.git("show", f"{revision}:metrics/stib.json"))
+        for revision in ("HEAD~1", "HEAD")
+    )
+    changed = {name for name in new if new[name] != old[name]}
+    assert "objective" in changed
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in clone.dvc("metrics", "diff", "HEAD~1", "--md").splitlines()
+        if line.startswith("| metrics/")
+    ]
+    assert {(path, name) for path, name, *_ in rows} == {
+        (f"metrics/{file}.json", name) for file in ("stib", "headline") for name in changed
+    }
+    assert {
+        (float(before), float(after)) for _, name, before, after, _ in rows if name == "objective"
+    } == {(old["objective"], new["objective"])}
+
+
+def test_exp_show_shows_the_change_between_two_experiments(clone):
+    clone.git("config", "user.name", "a")
+    clone.git("config", "user.email", "a@localhost")
+    for key in ("cvae", "vae"):
+        clone.dvc("exp", "run", "-n", f"of-{key}", "-S", f"model={key}", "headline")
+    table = clone.dvc("exp", "show", "--csv")
+    rows = {row["Experiment"]: row for row in csv.DictReader(io.StringIO(table))}
+    for key in ("cvae", "vae"):
+        row, metrics = rows[f"of-{key}"], clone.json(f"metrics/{key}.json")
+        assert row["params.yaml:model"] == key
+        assert float(row["metrics/headline.json:objective"]) == metrics["objective"]
+    printed = clone.dvc("exp", "show", "--md")
+    assert all(f"[of-{key}]" in printed for key in ("cvae", "vae"))
+
+
+# 6. The queue
+
+
+def test_queued_experiments_run_their_own_code_and_params(clone):
+    clone.git("config", "user.name", "a")
+    clone.git("config", "user.email", "a@localhost")
+    headline = clone.folder / "stages" / "headline.py"
+    code = headline.read_text()
+    changed_code = code.replace('{"model": key', '{"code": "changed", "model": key')
+    assert changed_code != code
+    clone.dvc("exp", "run", "--queue", "-n", "first", "-S", "model=cvae")
+    headline.write_text(changed_code)
+    clone.dvc("exp", "run", "--queue", "-n", "second", "-S", "model=vae")
+    headline.write_text(code)
+    try:
+        clone.dvc("queue", "start")
+        wait_until(lambda: not re.search("Queued|Running", clone.dvc("queue", "status")))
+        assert clone.dvc("queue", "status").count("Success") == 2, clone.dvc("queue", "status")
+        clone.dvc("queue", "stop")
+        wait_until(lambda: not clone.processes())
+    finally:
+        clone.kill_all()
+    assert clone.git("diff", "HEAD") == ""
+    shown = {}
+    for name in ("first", "second"):
+        clone.dvc("exp", "apply", name)
+        shown[name] = clone.json("metrics/headline.json")
+    assert shown == {
+        "first": {"model": "cvae", **clone.json("metrics/cvae.json")},
+        "second": {"code": "changed", "model": "vae", **clone.json("metrics/vae.json")},
+    }
+
+
+# 7. Pretrained models
+
+
+def test_a_bare_clone_has_nothing_to_run(first_repro, tmp_path):
+    clone = first_repro[0].bare(tmp_path / "bare")
+    assert not stages_run(clone.dvc("repro", "--dry", "--allow-missing"))
+
+
+def test_an_orphaned_training_gives_way_to_a_later_one(killed_clone):
+    killed_clone.set_params({"models": {"stib": {"steps": 6}}})
+    assert trainings(stages_run(killed_clone.dvc("repro", "train@stib"))) == {"train@stib"}
+    wait_until(lambda: not killed_clone.processes())
+    assert not stages_run(killed_clone.dvc("repro", "--dry", "train@stib"))
+
+
+def test_an_orphaned_training_gives_way_to_files_restored_from_the_cache(killed_clone):
+    killed_clone.git("checkout", "-q", "params.yaml")
+    assert "train@stib" in stages_restored(killed_clone.dvc("repro", "train@stib"))
+    wait_until(lambda: not killed_clone.processes())
+    assert not stages_run(killed_clone.dvc("repro", "--dry", "train@stib"))
+
+
+# The stages' code
+
+
+def imported_files(path):
+    """Returns a module and all of this repository that it imports when it starts."""
+    found, waiting = set(), [path]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not (ROOT / path).is_file():
+            continue
+        found.add(path)
+        for name in imported_names(ast.parse((ROOT / path).read_text())):
+            parts = name.split(".")
+            for depth in range(1, len(parts) + 1):
+                module = "/".join(parts[:depth])
+                waiting += [f"{module}.py", f"{module}/__init__.py"]
+    return found
+
+
+def imported_names(tree):
+    """Yields the names that a module imports, leaving out what is for the type checker alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from imported_names(node)
+
+
+DEFINITIONS = {
+    f"{pipeline}:{name}": stage.get("do", stage)
+    for pipeline in PIPELINES
+    for name, stage in yaml.safe_load((ROOT / pipeline).read_text())["stages"].items()
+}
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS.values(), ids=DEFINITIONS)
+def test_a_stage_depends_on_the_very_code_that_it_imports(definition):
+    module = re.match(r"python -m stages\.(\w+)", definition["cmd"])[1]
+    code = {path for path in definition["deps"] if path.endswith(".py")}
+    assert code == {"stages/__init__.py", *imported_files(f"stages/{module}.py")}
+
+
+HEAVY = {"torch", "pandas", "matplotlib", "sklearn"}
+UNUSED = {"check": HEAVY, "headline": HEAVY, "tabulate": {"torch"}, "plot": {"torch"}}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_explains_itself_and_imports_nothing_that_it_does_not_use(stage):
+    command = [sys.executable, "-X", "importtime", "-m", f"stages.{stage}", "--help"]
+    process = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert f"usage: {stage}.py" in process.stdout or f"stages.{stage}" in process.stdout
+    imported = set(re.findall(r"^import time:.*\| +([\w]+)$", process.stderr, re.MULTILINE))
+    assert "argparse" in imported
+    assert not imported & UNUSED.get(stage, set())
