@@ -116,9 +116,14 @@ def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, str]]:
     try:
         with safetensors.safe_open(path, "numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {}).get("json", "{}"))
+            metadata = json.loads((file.metadata() or {}).get("json", "{}"))
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} has metadata that are not json: {error}") from None
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{path} has metadata that are no mapping: {metadata!r}")
+    return tensors, metadata
 
 
 def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -86,4 +86,6 @@ def initialise(module: nn.Module, generators: Sequence[torch.Generator]) -> None
         if isinstance(layer, Linear):
             bound = (6 / (layer.weight.shape[1] + layer.weight.shape[2])) ** 0.5
             for copy, generator in zip(layer.weight, generators, strict=True):
-                copy.uniform_(-bound, bound, generator=generator)
+                # Drawn on the CPU, where the generators are, and then moved to the weights.
+                drawn = torch.empty(copy.shape, dtype=copy.dtype)
+                copy.copy_(drawn.uniform_(-bound, bound, generator=generator))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -301,6 +302,26 @@ def test_a_claim_is_lost_with_its_folder(tmp_path):
         folder.rmdir()
         with pytest.raises(TakenOverError, match="stib"):
             check()
+
+
+def test_a_claim_is_lost_when_another_hand_changes_a_file_of_the_folder(tmp_path):
+    # as DVC does, which restores files from its cache and claims nothing
+    def replace():
+        write_bytes(tmp_path / "weights", b"restored")
+
+    def add():
+        write_bytes(tmp_path / "history.csv", b"step")
+
+    def remove():
+        os.unlink(tmp_path / "weights")
+
+    for change in (replace, add, remove):
+        write_bytes(tmp_path / "weights", b"old")
+        with claim(tmp_path) as check:
+            check()
+            change()
+            with pytest.raises(TakenOverError, match=re.escape(str(tmp_path))):
+                check()
 
 
 def test_claims_of_different_folders_do_not_meet(tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 import symmetry
@@ -95,6 +96,11 @@ def drop(name):
     return lambda path: rewrite(path, lambda tensors, metadata: metadata.pop(name))
 
 
+def foreign(path, metadata):
+    """Writes the same tensors as another program might."""
+    path.write_bytes(safetensors.numpy.save(read_tensors(path)[0], metadata))
+
+
 def sizes(**changes):
     return json.dumps({**asdict(SIZES), **changes})
 
@@ -107,6 +113,9 @@ DAMAGE = {
     "text": lambda path: path.write_text("these are no weights at all\n" * 10),
     "npz": lambda path: write_arrays(path, {"x": np.zeros((5, 2))}),
     "no metadata": lambda path: write_tensors(path, read_tensors(path)[0], {}),
+    "metadata that are no json": lambda path: foreign(path, {"json": "{"}),
+    "metadata that are no mapping": lambda path: foreign(path, {"json": "[]"}),
+    "metadata of another program": lambda path: foreign(path, {"format": "pt"}),
     "no model": drop("model"),
     "no sizes": drop("sizes"),
     "no weights": drop("weights"),

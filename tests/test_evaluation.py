@@ -301,14 +301,14 @@ def test_coverage_is_zero_for_orbits_evenly_filled_and_large_for_points_in_one_p
     m = 2 * x[:, 0] + x[:, 1]
     assert coverage(x, m) < 0.05
     low, high = np.maximum(-4, m - 8), np.minimum(4, m + 8)
-    # All partners in the middle of their orbit, or at its end, or at a place that the level
-    # tells: then they fill [0, 1] over all levels, but a tenth of it in each tenth of the levels.
     rank = m.argsort().argsort() / len(m)
-    for u, expected in ((0.5, 0.5), (0.0, 1.0), (rank, np.mean(np.arange(9, -1, -1) / 10))):
+    # In the middle of each orbit, at its end, or where the level says: over all levels these last
+    # fill [0, 1] evenly, but in bin b of ten only the tenth from b / 10 on.
+    in_bins = np.mean([max(b, 9 - b) / 10 for b in range(10)])
+    for u, distance in ((0.5, 0.5), (0.0, 1.0), (rank, in_bins)):
         x2 = low + u * (high - low)
         there = np.stack([(m - x2) / 2, x2], -1)
-        worst = expected if np.isscalar(u) else np.mean([max(b, 9 - b) / 10 for b in range(10)])
-        assert coverage(there, m) == pytest.approx(worst, abs=0.01)
+        assert coverage(there, m) == pytest.approx(distance, abs=0.01)
 
 
 def test_the_share_outside_counts_points_beyond_the_margin_once():

@@ -145,6 +145,19 @@ def test_a_latent_is_live_when_its_means_vary_more_than_its_noise():
     assert code.invariant_dims.tolist() == [[True, False], [False, True]]
 
 
+@every_model
+def test_standard_deviations_come_from_the_head_of_log_variances_or_one_global_parameter(key):
+    model = build(key)
+    x, _, _ = batch(model)
+    if key in ("cvae", "cvib"):
+        mean, log_variance = model.encoder(x).split(2, -1)
+        std = torch.sqrt(torch.exp(log_variance))
+    else:
+        mean, std = model.encoder(x), torch.exp(model.log_std).expand(2, ROWS, 3)
+    torch.testing.assert_close(model.encode(x).mean, mean)
+    torch.testing.assert_close(model.encode(x).std, std)
+
+
 # ---- Losses ------------------------------------------------------------------------------------
 
 
