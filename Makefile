@@ -28,4 +28,9 @@ setup: .venv/installed
 	@# Any Python of .venv finds its own `python` first, so that .venv/bin/dvc runs the stages with it
 	@# wherever it is called from, activated or not.
 	@.venv/bin/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "own_bin_first.pth").write_text("import os, sys; os.environ[\"PATH\"] = os.pathsep.join([os.path.join(sys.prefix, \"bin\"), os.environ.get(\"PATH\", os.defpath)])\n")'
+	@# `dvc exp run` stashes what is uncommitted, for which it needs a git identity: where there is none,
+	@# this clone gets the one that git itself would guess.
+	@git rev-parse --git-dir >/dev/null 2>&1 && { \
+		git config user.name >/dev/null || git config user.name "$$(id -un)"; \
+		git config user.email >/dev/null || git config user.email "$$(id -un)@$$(uname -n)"; } || true
 	touch $@

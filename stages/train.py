@@ -65,7 +65,7 @@ def fit(
         validation,
         seeds=range(shared.seeds),
         steps=own.steps,
-        batch_size=shared.batch_size,
+        batch_size=own.batch_size or shared.batch_size,
         learning_rates=learning_rates(own),
         kl_weight=geometric(own.kl_weight_start, own.kl_weight, own.kl_warmup),
         validate_every=shared.validate_every,

@@ -23,6 +23,8 @@ import json
 import os
 import tempfile
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,9 +73,16 @@ def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: str | Path) -> Arrays:
-    """Reads the named arrays of an npz file; refuses pickled objects."""
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    """Reads the named arrays of an npz file.
+
+    Raises:
+        ValueError: If it is not an npz file, is damaged, or holds pickled objects.
+    """
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is not a whole npz file of arrays: {error}") from None
 
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:

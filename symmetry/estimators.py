@@ -17,7 +17,9 @@ def mutual_information_bits(x: ArrayLike, y: ArrayLike, neighbours: int = 20) ->
     With :math:`\epsilon_i` the distance from row i to its k-th neighbour in the joint space,
     :math:`n_x` counts the other rows of x nearer than :math:`\epsilon_i`, and :math:`n_y` those
     of y; all distances are maximum norms. Nothing is standardised, and the estimate is not
-    clipped at 0, around which it scatters for independent samples.
+    clipped at 0, around which it scatters for independent samples. Where k + 1 rows coincide,
+    :math:`\epsilon_i` is 0 and :math:`n_x, n_y` count the coincident rows instead of none; the
+    estimator is meant for continuous samples, which have no such rows.
 
     Arguments:
         x: The first sample, with shape (n,) or (n, d_x).
@@ -41,8 +43,7 @@ def mutual_information_bits(x: ArrayLike, y: ArrayLike, neighbours: int = 20) ->
     distances = np.asarray(KDTree(joint).query(joint, [neighbours + 1], p=np.inf, workers=-1)[0])
     # The next smaller float makes the tree's "at most" a "nearer than".
     radius = np.nextafter(distances[:, 0], 0)
-    # A count holds the row itself, so it is n_x + 1 already. Where k + 1 rows coincide the radius
-    # is 0, so is the next smaller float, and the tree counts the coincident rows: finite too.
+    # A count holds the row itself, so it is n_x + 1 already.
     counts = [
         KDTree(sample).query_ball_point(sample, radius, p=np.inf, return_length=True, workers=-1)
         for sample in (x, y)
@@ -99,6 +100,8 @@ def permutation_null(
 
 def _rows(name: str, sample: ArrayLike) -> NDArray[np.float64]:
     rows = np.asarray(sample, dtype=np.float64)
+    if rows.ndim == 0 or rows.size == 0:
+        raise ValueError(f"{name} has shape {rows.shape}; expected (n,) or (n, columns)")
     rows = rows.reshape(len(rows), -1)
     if not np.isfinite(rows).all():
         raise ValueError(f"{name} has values that are not finite (NaN or infinite)")

@@ -73,6 +73,7 @@ class ModelParams(_Block):
     """Holds the hyperparameters that every model has."""
 
     steps: Count
+    batch_size: Annotated[int, Field(ge=2)] | None
     learning_rate: NotNegative
     learning_rate_end: NotNegative
     kl_weight_start: Positive

@@ -18,8 +18,7 @@ def reference_rows(dataset: Dataset, neighbours: int) -> dict[str, dict[str, flo
 
     Returns:
         ``x_mae``, ``y_mae`` and ``mi_z0_y`` by the name of the reference; None where one says
-        nothing. Linear and exact invariant determine x together with the level, so that a
-        decoder can restore it.
+        nothing.
     """
     x, y = dataset.x, dataset.y
     y_mae = _absolute_error(bayes_prediction(x), y)

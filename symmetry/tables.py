@@ -96,7 +96,7 @@ def _cell(mean: float, std: float, published: float) -> str:
         return "–"
     spread = "" if pd.isna(std) else f" ± {std:.3f}"
     theirs = "" if pd.isna(published) else f" ({published:.2f})"
-    return f"{mean:.3f}{spread}{theirs}"
+    return f"{round(mean, 3) + 0.0:.3f}{spread}{theirs}"  # no "-0.000"
 
 
 def history_frame(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:

@@ -83,7 +83,8 @@ def train(
         report: Called with the progress after each validation.
 
     Raises:
-        ValueError: If there are fewer training rows than a batch takes.
+        ValueError: If there are fewer training rows than a batch takes, or the learning rates
+            are not those of the model's players.
         FloatingPointError: If a loss is not finite.
     """
     if len(training) < batch_size:
@@ -105,6 +106,11 @@ def train(
         ).to(device),
     )
     players = model.players()
+    if set(learning_rates) != set(players):
+        raise ValueError(
+            f"learning rates are given for {', '.join(learning_rates)}; the players of "
+            f"{model.key} are {', '.join(players)}"
+        )
     optimizer = torch.optim.Adam(
         [{"params": players[name], "lr": rate(0.0)} for name, rate in learning_rates.items()],
         fused=True,

@@ -328,3 +328,12 @@ def test_claims_of_different_folders_do_not_meet(tmp_path):
     with claim(tmp_path / "vae") as check_vae, claim(tmp_path / "stib") as check_stib:
         check_vae()
         check_stib()
+
+
+@pytest.mark.parametrize("keep", [0, 1, 30, -1, -40])
+def test_a_damaged_npz_is_refused_with_its_path(tmp_path, keep):
+    path = tmp_path / "d.npz"
+    write_arrays(path, {"x": np.arange(50.0)})
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"d\.npz is not a whole npz file"):
+        read_arrays(path)

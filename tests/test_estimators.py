@@ -174,3 +174,9 @@ def test_the_permutation_null_keeps_rows_together_and_takes_its_randomness_from_
     found = [mutual_information_bits(again.permutation(x), x[:, :1], 5) for _ in range(3)]
     middle, spread = np.mean(found), 1.96 * np.std(found, ddof=1)
     np.testing.assert_allclose(bounds, [middle - spread, middle + spread])
+
+
+@pytest.mark.parametrize("sample", [[], 1.0, np.zeros((0, 2)), np.zeros((5, 0))])
+def test_a_sample_without_rows_or_columns_is_refused_by_name(sample):
+    with pytest.raises(ValueError, match="x has shape"):
+        mutual_information_bits(sample, np.arange(5.0), 1)

@@ -96,7 +96,8 @@ def test_the_models_are_those_of_the_library_with_their_terms_and_sizes():
         model = kind(Sizes(1, 2, 2, **own.sizes()), own.weights())
         assert model.weights == {name: block[f"{name}_weight"] for name in kind.term_names}
         sizes = {name.removesuffix("_size") for name in block if name.endswith("_size")}
-        for name in sizes:
+        assert set(own.sizes()) == sizes - {"batch"}
+        for name in own.sizes():
             assert getattr(model.sizes, name) == block[f"{name}_size"]
 
 
@@ -166,7 +167,10 @@ def test_a_value_of_another_type_is_refused(key):
         assert_refused(key, value)
 
 
-@pytest.mark.parametrize("key", [key for key in LEAVES if key != "train.threads"])
+NULLABLE = {"train.threads", *(f"models.{key}.batch_size" for key in MODELS)}
+
+
+@pytest.mark.parametrize("key", [key for key in LEAVES if key not in NULLABLE])
 def test_null_is_refused_where_it_means_nothing(key):
     assert_refused(key, None)
 

@@ -162,6 +162,12 @@ def wait_until(condition):
     pytest.fail(f"{condition} never came true")
 
 
+def identify(clone):
+    """Gives a clone what `make setup` would."""
+    clone.git("config", "user.name", "a")
+    clone.git("config", "user.email", "a@localhost")
+
+
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
     """A bare machine: no git identity, nothing activated, and other Pythons first on PATH."""
@@ -185,6 +191,7 @@ def set_up(machine, tmp_path_factory):
     folder = tmp_path_factory.mktemp("environment")
     shutil.copy2(ROOT / "Makefile", folder)
     (folder / "requirements.txt").touch()
+    subprocess.run(["git", "init", "-q"], cwd=folder, env=machine, check=True)
     command = ["make", "setup", f"PYTHON={sys.executable}"]
     subprocess.run(command, cwd=folder, env=machine, check=True, capture_output=True)
     return folder
@@ -256,6 +263,14 @@ def test_set_up_when_current_does_nothing(set_up, machine):
     again = subprocess.run(command, cwd=set_up, env=machine, capture_output=True, text=True)
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout
+
+
+def test_set_up_gives_a_clone_a_git_identity_where_there_is_none(set_up, machine):
+    # Without one `dvc exp run` cannot stash, nor queue.
+    for key in ("user.name", "user.email"):
+        command = ["git", "config", "--local", key]
+        found = subprocess.run(command, cwd=set_up, env=machine, capture_output=True, text=True)
+        assert found.stdout.strip()
 
 
 def test_each_python_of_the_environment_finds_its_own_python_first(tools, machine):
@@ -417,8 +432,7 @@ def test_metrics_diff_shows_the_change_between_two_commits(after_stib):
 
 
 def test_exp_show_shows_the_change_between_two_experiments(clone):
-    clone.git("config", "user.name", "a")
-    clone.git("config", "user.email", "a@localhost")
+    identify(clone)
     for key in ("cvae", "vae"):
         clone.dvc("exp", "run", "-n", f"of-{key}", "-S", f"model={key}", "headline")
     table = clone.dvc("exp", "show", "--csv")
@@ -435,8 +449,7 @@ def test_exp_show_shows_the_change_between_two_experiments(clone):
 
 
 def test_queued_experiments_run_their_own_code_and_params(clone):
-    clone.git("config", "user.name", "a")
-    clone.git("config", "user.email", "a@localhost")
+    identify(clone)
     headline = clone.folder / "stages" / "headline.py"
     code = headline.read_text()
     changed_code = code.replace('{"model": key', '{"code": "changed", "model": key')

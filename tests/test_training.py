@@ -298,6 +298,13 @@ def test_a_loss_that_is_not_finite_ends_the_training(key):
         fit(build(key), rate=1e30)
 
 
+def test_each_player_needs_its_learning_rate():
+    with pytest.raises(ValueError, match="for model; the players of stib are model, adversary"):
+        fit(build("stib"), rates={"model": constant(1e-3)})
+    with pytest.raises(ValueError, match="for model, critic; the players of vae are model"):
+        fit(build("vae"), rates={"model": constant(1e-3), "critic": constant(1e-3)})
+
+
 def test_as_many_seeds_are_needed_as_copies():
     with pytest.raises(ValueError, match="zip"):
         fit(build("vae", stack=3), seeds=[0, 1])
