@@ -1,0 +1,400 @@
+"""The command that gives partners, as users type it; and the two stages of the studies."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.random import default_rng
+
+from stages import gather, partners, plain_errors
+from stages.study import changed
+from symmetry import symmetries
+from symmetry.artifacts import read_yaml, write_dataset, write_tensors
+from symmetry.checkpoints import load, save
+from symmetry.data import Dataset
+from symmetry.models import MODELS, Sizes
+from symmetry.params import Params, ParamsError
+
+ROOT = Path(__file__).parents[1]
+X = default_rng(0).uniform(-4, 4, (5, 2))
+Y = default_rng(1).normal(size=(5, 3))
+POOL = default_rng(2).uniform(-4, 4, (30, 2))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Keeps to one thread: on such small tensors threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Makes a folder with all trained models, a pool and rows, and goes there."""
+    monkeypatch.chdir(tmp_path)
+    for key, kind in MODELS.items():
+        model = kind(
+            Sizes(2, 2, 3, invariant=2, target=1, hidden=6, critic=3),
+            dict.fromkeys(kind.term_names, 1.0),
+        )
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_(0, 0.5, generator=generator)
+        save(f"models/{key}/weights.safetensors", model)
+    write_dataset("data/validation.npz", Dataset(POOL, np.zeros((30, 1))))
+    write_rows("rows.csv", np.column_stack([X, Y]))
+    return tmp_path
+
+
+def write_rows(path, values, header="a,b,c,d,e"):
+    lines = [header, *(",".join(f"{value:.9g}" for value in row) for row in values)]
+    Path(path).write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs the command in this process, as `python -m stages.partners` does."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["partners", *map(str, arguments)])
+        with plain_errors():
+            partners.main()
+
+    return command
+
+
+def weights(key):
+    return f"models/{key}/weights.safetensors"
+
+
+def expected_partners(key, count, copy=0, seed=0, pool=POOL):
+    """Calls the library; returns the partners with shape (n, count, 2)."""
+    model = load(weights(key))
+    found = symmetries.partners(
+        model,
+        torch.tensor(X, dtype=torch.float32),
+        count,
+        torch.Generator().manual_seed(seed),
+        pool=torch.tensor(pool, dtype=torch.float32),
+        y=torch.tensor(Y, dtype=torch.float32) if key in ("cvae", "cvib") else None,
+    )
+    return found[copy].transpose(0, 1).numpy()
+
+
+def predicted(key, x, copy=0):
+    model = load(weights(key))
+    code = model.encode(torch.tensor(np.asarray(x), dtype=torch.float32))
+    return model.predict(code.invariant, code.target)[copy].numpy()
+
+
+# ---- Output ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_each_row_gets_its_partners_with_what_the_model_predicts_of_them(run, key):
+    run("rows.csv", "--count", 4, "-o", "out.csv", "--model", weights(key))
+    table = pd.read_csv("out.csv")
+    predicts = key not in ("cvae", "cvib")
+    columns = ["row", "x1", "x2"]
+    columns += ["y1_hat", "y2_hat", "y3_hat", "change"] if predicts else []
+    assert list(table.columns) == columns
+    assert table["row"].tolist() == [row for row in range(5) for _ in range(4)]
+    found = table[["x1", "x2"]].to_numpy()
+    expected = expected_partners(key, 4).reshape(20, 2)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-6)
+    assert len(np.unique(found.round(4), axis=0)) > 10
+    if predicts:
+        y_hat = table[["y1_hat", "y2_hat", "y3_hat"]].to_numpy()
+        np.testing.assert_allclose(y_hat, predicted(key, found), rtol=1e-4, atol=1e-4)
+        before = predicted(key, X)[table["row"]]
+        change = np.abs(y_hat - before).sum(1)
+        np.testing.assert_allclose(table["change"], change, rtol=1e-4, atol=1e-4)
+        assert change.max() > 0.01
+
+
+def test_by_default_twenty_partners_of_the_first_seed_of_stib_from_the_validation_set(run, capsys):
+    run("rows.csv", "-o", "deep/er/out.csv")
+    table = pd.read_csv("deep/er/out.csv")
+    assert len(table) == 100
+    np.testing.assert_allclose(
+        table[["x1", "x2"]], expected_partners("stib", 20).reshape(100, 2), rtol=1e-5, atol=2e-6
+    )
+    captured = capsys.readouterr()
+    assert captured.err == "deep/er/out.csv: 100 partners of 5 rows\n"
+    assert not captured.out
+
+
+def test_the_pool_the_copy_and_the_seed_can_be_chosen(run):
+    other = default_rng(3).uniform(-4, 4, (11, 2))
+    write_dataset("other.npz", Dataset(other, np.zeros((11, 1))))
+    run("rows.csv", "--count", 3, "-o", "out.csv", "--pool", "other.npz", "--copy", 1, "--seed", 7)
+    table = pd.read_csv("out.csv")
+    expected = expected_partners("stib", 3, copy=1, seed=7, pool=other)
+    np.testing.assert_allclose(table[["x1", "x2"]], expected.reshape(15, 2), rtol=1e-5, atol=2e-6)
+    y_hat = predicted("stib", table[["x1", "x2"]], copy=1)
+    np.testing.assert_allclose(table["y2_hat"], y_hat[:, 1], rtol=1e-4, atol=1e-4)
+    change = np.abs(y_hat - predicted("stib", X, copy=1)[table["row"]]).sum(1)
+    np.testing.assert_allclose(table["change"], change, rtol=1e-4, atol=1e-4)
+
+
+def test_the_same_command_writes_the_same_bytes_and_another_seed_others(run):
+    contents = []
+    for seed in (0, 0, 1):
+        run("rows.csv", "-o", "out.csv", "--count", 2, "--seed", seed)
+        contents.append(Path("out.csv").read_bytes())
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_further_columns_are_not_looked_at_and_one_row_is_enough(run):
+    Path("one.csv").write_text("x1,x2,name\n1.5,-2,NaN\n")
+    run("one.csv", "-o", "out.csv", "--count", 3)
+    assert pd.read_csv("out.csv")["row"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("key", ["cvae", "cvib"])
+def test_y_is_taken_from_the_columns_after_x(run, key):
+    write_rows("moved.csv", np.column_stack([X, Y + 1]))
+    for path, name in (("rows.csv", "out.csv"), ("moved.csv", "other.csv")):
+        run(path, "-o", name, "--count", 2, "--model", weights(key))
+    one, other = (pd.read_csv(name) for name in ("out.csv", "other.csv"))
+    assert (one["x1"] != other["x1"]).all()
+
+
+# ---- Errors ------------------------------------------------------------------------------------
+
+GOOD = "a,b,c,d,e\n1,2,3,4,5\n"
+BAD_ROWS = {
+    "too few columns": ("a\n1\n", "1 columns; the model takes 2 of x"),
+    "a header alone": ("a,b\n", "0 rows"),
+    "nothing": ("", "0 rows"),
+    "text": ("a,b\n1,2\n1,two\n", "'two'"),
+    "an empty cell": ("a,b\n1,\n", "''"),
+    "a row too short": ("a,b\n1,2\n1\n", "bad.csv"),
+    "NaN": ("a,b\n1,2\n1,nan\n", "row 2, column 2 is not finite"),
+    "infinity": ("a,b\n-inf,2\n1,2\n", "row 1, column 1 is not finite"),
+}
+
+
+@pytest.fixture
+def refused(run, folder):
+    """Runs the command, which must fail, and returns its message."""
+    before = b"what was there before\n"
+    Path("out.csv").write_bytes(before)
+
+    def command(*arguments):
+        files = sorted(folder.rglob("*"))
+        with pytest.raises(SystemExit) as raised:
+            run(*arguments, "-o", "out.csv")
+        assert Path("out.csv").read_bytes() == before
+        assert sorted(folder.rglob("*")) == files
+        message = raised.value.code
+        assert isinstance(message, str)  # so that Python prints it and exits with 1
+        assert message.startswith("error: ")
+        assert "\n" not in message
+        return message
+
+    return command
+
+
+@pytest.mark.parametrize("fault", BAD_ROWS)
+def test_rows_that_cannot_be_used_are_named(refused, fault):
+    content, named = BAD_ROWS[fault]
+    Path("bad.csv").write_text(content)
+    message = refused("bad.csv")
+    assert "bad.csv" in message
+    assert named in message
+
+
+def test_a_model_that_decodes_from_y_says_how_many_columns_it_takes(refused):
+    Path("bad.csv").write_text("a,b\n1,2\n")
+    message = refused("bad.csv", "--model", weights("cvae"))
+    assert "bad.csv has 1 rows of 2 columns; the model takes 2 of x and 3 of y" in message
+    Path("bad.csv").write_text("a,b,c,d,e\n1,2,3,4,nan\n")
+    assert "row 1, column 5" in refused("bad.csv", "--model", weights("cvae"))
+
+
+@pytest.mark.parametrize("what", ["rows", "model", "pool"])
+def test_a_missing_file_is_named(refused, what):
+    rows = "absent.file" if what == "rows" else "rows.csv"
+    option = [] if what == "rows" else [f"--{what}", "absent.file"]
+    message = refused(rows, *option)
+    assert "No such file" in message
+    assert "absent.file" in message
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--count", 0, "allowed is 1 or more"),
+        ("--count", -3, "allowed is 1 or more"),
+        ("--copy", 2, "allowed is 0 to 1"),
+        ("--copy", -1, "allowed is 0 to 1"),
+    ],
+)
+def test_a_number_out_of_range_is_named_with_what_is_allowed(refused, option, value, allowed):
+    message = refused("rows.csv", option, value)
+    assert f"{option} is {value}, {allowed}" in message
+
+
+@pytest.mark.parametrize("foreign", ["rows.csv", "tensors.safetensors", "data/validation.npz"])
+def test_a_foreign_model_file_is_named(refused, foreign):
+    write_tensors("tensors.safetensors", {"w": np.zeros(3)}, {"format": "pt"})
+    assert foreign in refused("rows.csv", "--model", foreign)
+
+
+def test_a_foreign_pool_is_named(refused):
+    np.savez("foreign.npz", z=np.zeros((3, 2)))
+    for pool in ("foreign.npz", "rows.csv"):
+        assert pool in refused("rows.csv", "--pool", pool)
+
+
+def test_from_the_shell_it_works_or_says_one_line_and_fails(folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    Path("kept.csv").write_text("kept")
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "stages.partners", *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for arguments in (
+            ["rows.csv", "--count", "2", "-o", "out.csv"],
+            ["absent.csv", "-o", "kept.csv"],
+        )
+    ]
+    (_, said), (_, complaint) = (process.communicate() for process in runs)
+    assert [process.returncode for process in runs] == [0, 1]
+    assert said == "out.csv: 10 partners of 5 rows\n"
+    assert len(pd.read_csv("out.csv")) == 10
+    assert complaint == "error: [Errno 2] No such file or directory: 'absent.csv'\n"
+    assert Path("kept.csv").read_text() == "kept"
+
+
+# ---- Studies: params ---------------------------------------------------------------------------
+
+
+def params():
+    return read_yaml(ROOT / "params.yaml")
+
+
+def test_a_study_changes_its_keys_and_leaves_the_others():
+    plain = changed(params(), {})
+    assert isinstance(plain, Params)
+    found = changed(params(), {"models.stib.critic_size": 3, "train.seeds": 7, "model": "vae"})
+    assert (found.models.stib.critic_size, found.train.seeds, found.model) == (3, 7, "vae")
+    assert plain.models.stib.critic_size != 3
+    expected = plain.model_dump()
+    expected["models"]["stib"]["critic_size"] = 3
+    expected["train"]["seeds"] = 7
+    expected["model"] = "vae"
+    assert found.model_dump() == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("models.stib.critic_sizes", 3, "models.stib.critic_sizes: unknown key"),
+        ("models.stibb.critic_size", 3, "models.stibb: unknown key"),
+        ("nothing", 3, "nothing: unknown key"),
+        ("train.seeds", 0, "train.seeds: found 0"),
+        ("models.stib.kl_warmup", 1.5, "models.stib.kl_warmup: found 1.5"),
+    ],
+)
+def test_a_study_of_an_unknown_key_or_a_bad_value_is_refused_and_named(key, value, named):
+    with pytest.raises(ParamsError) as raised:
+        changed(params(), {key: value})
+    assert named in str(raised.value)
+
+
+def test_every_committed_study_differs_from_the_default_in_what_it_says_alone():
+    plain = changed(params(), {}).model_dump()
+    for study, changes in read_yaml(ROOT / "studies/params.yaml")["studies"].items():
+        if not isinstance(changes, str):
+            found = changed(params(), changes).model_dump()
+            differing = {
+                f"{part}.{key}"
+                for part in ("data", "train", "evaluate")
+                for key in found[part]
+                if found[part][key] != plain[part][key]
+            } | {
+                f"models.{model}.{key}"
+                for model in MODELS
+                for key in found["models"][model]
+                if found["models"][model][key] != plain["models"][model][key]
+            }
+            assert differing == set(changes), study
+
+
+# ---- Studies: results --------------------------------------------------------------------------
+
+RESULTS = {
+    "default": "seed,x_mae,y_mae,mi_z0_y,leak_r2\n"
+    "0,0.02,0.44,0.01,-0.009\n1,0.04,0.46,0.03,0.001\n2,0.03,0.48,-0.01,0.021\n",
+    "critic_2": "seed,x_mae,y_mae,mi_z0_y,leak_r2\n0,0.1,0.5,0.333333,0.1\n1,0.2,0.7,0.4,0.2\n",
+}
+
+
+@pytest.fixture
+def gathered(folder, monkeypatch):
+    (folder / "studies/results").mkdir(parents=True)
+    Path("studies/params.yaml").write_text(
+        "studies:\n  default:\n    train.seeds: 3\n  critic_2:\n    models.stib.critic_size: 2\n"
+    )
+    for study, content in RESULTS.items():
+        Path(f"studies/results/{study}.csv").write_text(content)
+    monkeypatch.setattr(sys, "argv", ["gather"])
+
+    def command():
+        with plain_errors():
+            gather.main()
+
+    return command
+
+
+def test_the_seeds_of_the_default_are_listed_with_mean_spread_and_worst(gathered):
+    gathered()
+    table = pd.read_csv("metrics/seeds.csv")
+    assert list(table.columns) == ["seed", "x_mae", "y_mae", "mi_z0_y", "leak_r2"]
+    assert table["seed"].tolist() == ["0", "1", "2", "mean", "sd", "worst"]
+    assert table["x_mae"].tolist() == [0.02, 0.04, 0.03, 0.03, 0.01, 0.04]
+    assert table["y_mae"].tolist() == [0.44, 0.46, 0.48, 0.46, 0.02, 0.48]
+    assert table["mi_z0_y"].tolist() == [0.01, 0.03, -0.01, 0.01, 0.02, 0.03]
+    assert table["leak_r2"].tolist()[3] == 0.0043  # 0.013 / 3
+
+
+def test_the_ablation_has_mean_spread_and_worst_of_each_study_in_their_order(gathered):
+    gathered()
+    table = pd.read_csv("studies/ablation.csv")
+    assert list(table.columns) == ["study", "seed", "x_mae", "y_mae", "mi_z0_y", "leak_r2"]
+    assert table["study"].tolist() == ["default"] * 3 + ["critic_2"] * 3
+    assert table["seed"].tolist() == ["mean", "sd", "worst"] * 2
+    assert table["mi_z0_y"].tolist() == [0.01, 0.02, 0.03, 0.3667, 0.0471, 0.4]
+
+
+def test_the_ablation_is_drawn_and_gathering_again_writes_the_same(gathered):
+    contents = []
+    for _ in range(2):
+        gathered()
+        paths = ("metrics/seeds.csv", "studies/ablation.csv", "studies/ablation.png")
+        contents.append([Path(path).read_bytes() for path in paths])
+    assert contents[0] == contents[1]
+    assert contents[0][2].startswith(b"\x89PNG")
+
+
+def test_a_study_that_has_not_run_is_named(gathered):
+    Path("studies/results/critic_2.csv").unlink()
+    with pytest.raises(SystemExit) as raised:
+        gathered()
+    assert "studies/results/critic_2.csv" in raised.value.code
+    assert not Path("metrics").exists()
