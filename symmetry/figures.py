@@ -86,7 +86,9 @@ def training(curves: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
                 axes.plot(curve["step"], curve[metric], label=name, color=f"C{place}", lw=1.5)
         axes.set(title=title, xlabel="step", yscale="log")
         axes.grid(alpha=0.3)
-    panels[0].legend(fontsize=8)
+    # Beside the panels, where it covers no curve; all models have the first metric.
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=8)
     return figure
 
 

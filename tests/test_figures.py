@@ -183,11 +183,15 @@ def test_training_has_a_panel_a_metric_and_a_line_for_each_model_that_has_it():
     for axes in figure.axes:
         assert axes.get_yscale() == "log"
         assert axes.get_xlabel() == "step"
-    assert [text.get_text() for text in objective.get_legend().get_texts()] == ["VAE", "CVAE"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["VAE", "CVAE"]
+    png(figure)  # lays it out
+    for axes in figure.axes:
+        assert not legend.get_window_extent().overlaps(axes.get_window_extent())
 
 
 def test_a_model_has_one_colour_in_all_panels_of_training():
-    # CVAE, in the middle, lacks the second metric; the legend stands in the first panel alone.
+    # CVAE, in the middle, lacks the second metric; the legend is one for all panels.
     stib = CURVES.iloc[:3].assign(model="STIB")
     figure = training(pd.concat([CURVES, stib]), {"objective": "objective", "y": "error of y"})
     first, second = (
