@@ -64,6 +64,7 @@ def fit(
         training,
         validation,
         seeds=range(shared.seeds),
+        bias_scale=own.bias_scale,
         steps=own.steps,
         batch_size=own.batch_size or shared.batch_size,
         learning_rates=learning_rates(own),

@@ -14,6 +14,7 @@ __all__ = [
     "StibWithoutRegularizer",
 ]
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -92,7 +93,7 @@ class Code:
         return self.mean[..., self.invariant_size :]
 
 
-class Model(nn.Module):
+class Model(nn.Module, ABC):
     r"""Is what all models share: an encoder and a decoder of x, and weighted loss terms.
 
     A model minimises :math:`\sum_k w_k \ell_k` over named terms. Each term has shape (S,) and
@@ -202,9 +203,10 @@ class Model(nn.Module):
         """How many leading latents the published MI(Z0, Y) is measured on."""
         return self.sizes.invariant
 
+    @abstractmethod
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # The mean and the log standard deviation, the latter of shape (S, n, D) or (S, 1, D).
-        raise NotImplementedError
+        ...
 
     def _invariance_terms(
         self, mean: Tensor, log_std: Tensor, invariant: Tensor, y: Tensor

@@ -2,7 +2,8 @@
 
 __all__ = ["MLP", "Linear", "initialise"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn.functional import softplus
 
 
 class Linear(nn.Module):
-    r"""Creates a stack of S independent affine maps, computed by one batched product.
+    r"""Creates a stack of S independent affine maps, computed by batched products.
 
     .. math:: y_s = x_s W_s + b_s
 
@@ -28,11 +29,15 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.zeros(stack, in_features, out_features))
         self.bias = nn.Parameter(torch.zeros(stack, 1, out_features)) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps x, with shape (S, n, in_features), to shape (S, n, out_features)."""
-        if self.bias is None:
-            return torch.bmm(x, self.weight)
-        return torch.baddbmm(self.bias, x, self.weight)
+    def split(self, parts: int) -> Iterator[Callable[[Tensor], Tensor]]:
+        """Yields the maps of so many equal parts of the stack.
+
+        Each takes x of its copies, with shape (S / parts, n, in_features), to shape
+        (S / parts, n, out_features).
+        """
+        biases = [None] * parts if self.bias is None else self.bias.chunk(parts)
+        for weight, bias in zip(self.weight.chunk(parts), biases, strict=True):
+            yield partial(_affine, weight, bias)
 
 
 class MLP(nn.Module):
@@ -63,18 +68,39 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x, with shape (S, n, in_features), to shape (S, n, out_features)."""
-        y: Tensor = self.last(softplus(self.second(softplus(self.first(x)))))
-        return y
+        # A batched product of an odd stack leaves all cores but one idle at its end: a sixth of a
+        # step of three copies. Products of single copies are spread over the cores each.
+        parts = len(x) if len(x) % 2 else 1
+        layers = (layer.split(parts) for layer in (self.first, self.second, self.last))
+        return torch.cat(
+            [
+                last(softplus(second(softplus(first(rows)))))
+                for rows, first, second, last in zip(x.chunk(parts), *layers, strict=True)
+            ]
+        )
+
+
+def _affine(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
 
 
 @torch.no_grad()
-def initialise(module: nn.Module, generators: Sequence[torch.Generator]) -> None:
-    r"""Draws all linear weights of a module Glorot-uniformly, copy s from generator s.
+def initialise(
+    module: nn.Module, generators: Sequence[torch.Generator], bias_scale: float = 0.0
+) -> None:
+    r"""Draws all linear weights of a module Glorot-uniformly and its biases too if asked.
 
-    .. math:: W_{ij} \sim U(-a, a), \quad a = \sqrt{6 / (\text{in} + \text{out})}
+    .. math:: W_{ij} \sim U(-a, a), \quad a = \sqrt{6 / (\text{in} + \text{out})}, \qquad
+        b_j \sim U(-c, c), \quad c = \text{scale} / \sqrt{\text{in}}
 
     Copy s depends on its own generator alone, so that it does not matter which other copies are
     in the stack. All other parameters and buffers become zero.
+
+    Arguments:
+        module: The module, whose linear layers are :class:`Linear`.
+        generators: The source of randomness of each copy.
+        bias_scale: The scale of the biases. With 0, as in the paper, all softplus of a first layer
+            bend at 0, and a decoder of one latent is late to follow the ends of a spiral.
 
     References:
         Understanding the difficulty of training deep feedforward neural networks
@@ -84,8 +110,14 @@ def initialise(module: nn.Module, generators: Sequence[torch.Generator]) -> None
         value.zero_()
     for layer in module.modules():
         if isinstance(layer, Linear):
-            bound = (6 / (layer.weight.shape[1] + layer.weight.shape[2])) ** 0.5
-            for copy, generator in zip(layer.weight, generators, strict=True):
-                # Drawn on the CPU, where the generators are, and then moved to the weights.
-                drawn = torch.empty(copy.shape, dtype=copy.dtype)
-                copy.copy_(drawn.uniform_(-bound, bound, generator=generator))
+            _, in_features, out_features = layer.weight.shape
+            _draw(layer.weight, (6 / (in_features + out_features)) ** 0.5, generators)
+            if layer.bias is not None and bias_scale > 0:
+                _draw(layer.bias, bias_scale * in_features**-0.5, generators)
+
+
+def _draw(values: Tensor, bound: float, generators: Sequence[torch.Generator]) -> None:
+    for copy, generator in zip(values, generators, strict=True):
+        # Drawn on the CPU, where the generators are, and then moved to the weights.
+        drawn = torch.empty(copy.shape, dtype=copy.dtype)
+        copy.copy_(drawn.uniform_(-bound, bound, generator=generator))

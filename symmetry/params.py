@@ -80,6 +80,7 @@ class ModelParams(_Block):
     kl_weight: Positive
     kl_warmup: Share
     x_weight: NotNegative
+    bias_scale: NotNegative
     hidden_size: Count
     invariant_size: Count
 

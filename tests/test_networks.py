@@ -28,15 +28,16 @@ def separate(mlp, copy):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_stack_equals_separate_networks_in_values_and_gradients(bias):
-    mlp = MLP(3, **SIZES, bias=bias).double()
+@pytest.mark.parametrize("stack", [1, 2, 3, 4])
+def test_a_stack_equals_separate_networks_in_values_and_gradients(stack, bias):
+    mlp = MLP(stack, **SIZES, bias=bias).double()
     torch.manual_seed(0)
     for parameter in mlp.parameters():
-        nn.init.normal_(parameter)  # biases too, which Glorot's initialisation leaves at zero
-    x = torch.randn(3, 7, 3, dtype=torch.float64, requires_grad=True)
-    weighting = torch.randn(3, 7, 2, dtype=torch.float64)
+        nn.init.normal_(parameter)
+    x = torch.randn(stack, 7, 3, dtype=torch.float64, requires_grad=True)
+    weighting = torch.randn(stack, 7, 2, dtype=torch.float64)
     (mlp(x) * weighting).sum().backward()
-    for copy in range(3):
+    for copy in range(stack):
         network = separate(mlp, copy)
         rows = x[copy].detach().requires_grad_()
         y = network(rows)
@@ -50,28 +51,37 @@ def test_a_stack_equals_separate_networks_in_values_and_gradients(bias):
                 torch.testing.assert_close(ours.bias.grad[copy, 0], theirs.bias.grad)
 
 
+def assert_uniform(values, bound):
+    assert 0.99 * bound < values.max() <= bound
+    assert -bound <= values.min() < -0.99 * bound
+    assert values.mean().abs() < 0.02 * bound
+    torch.testing.assert_close(values.var().item(), bound**2 / 3, rtol=0.02, atol=0)
+
+
 def test_weights_are_drawn_uniformly_within_glorots_bound_and_biases_become_zero():
     layer = Linear(2, 200, 100)
     nn.init.ones_(layer.bias)
     initialise(layer, generators(0, 1))
-    bound = (6 / 300) ** 0.5
     for copy in layer.weight.detach():
-        assert 0.99 * bound < copy.max() <= bound
-        assert -bound <= copy.min() < -0.99 * bound
-        assert copy.mean().abs() < 0.02 * bound
-        torch.testing.assert_close(copy.var().item(), bound**2 / 3, rtol=0.02, atol=0)
+        assert_uniform(copy, (6 / 300) ** 0.5)
     assert (layer.bias == 0).all()
+
+
+def test_biases_are_drawn_uniformly_within_their_scale_over_the_root_of_the_inputs():
+    layer = Linear(2, 4, 20_000)
+    initialise(layer, generators(0, 1), bias_scale=3.0)
+    for copy in layer.bias.detach():
+        assert_uniform(copy, 1.5)
 
 
 def test_a_copy_depends_on_its_own_generator_alone():
     stack, alone = MLP(3, **SIZES), MLP(1, **SIZES)
-    initialise(stack, generators(5, 6, 7))
-    initialise(alone, generators(6))
+    initialise(stack, generators(5, 6, 7), bias_scale=1.0)
+    initialise(alone, generators(6), bias_scale=1.0)
     for name, weight in alone.named_parameters():
         theirs = stack.get_parameter(name)
         assert torch.equal(weight[0], theirs[1])
-        if name.endswith("weight"):
-            assert not torch.isin(theirs[0], theirs[1]).any()
+        assert not torch.isin(theirs[0], theirs[1]).any()
 
 
 def test_initialising_again_forgets_what_was_there():

@@ -46,6 +46,7 @@ def fit(model, *, rates=None, rate=1e-2, training=TRAINING, validation=VALIDATIO
     """Trains a model for a few steps and gives it back."""
     arguments = {
         "seeds": range(model.sizes.stack),
+        "bias_scale": 0.0,
         "steps": 12,
         "batch_size": 32,
         "learning_rates": rates or {player: constant(rate) for player in model.players()},
