@@ -3,6 +3,7 @@
 __all__ = [
     "TakenOverError",
     "claim",
+    "digest",
     "read_arrays",
     "read_csv",
     "read_dataset",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -164,6 +166,16 @@ def read_json(path: str | Path) -> Any:
 def read_yaml(path: str | Path) -> Any:
     """Reads a yaml file."""
     return yaml.safe_load(Path(path).read_text())
+
+
+def digest(paths: Iterable[str | Path], words: Iterable[str]) -> str:
+    """Computes the SHA-256 of words and of what is in files, a folder being its Python files."""
+    state = hashlib.sha256(json.dumps(list(words)).encode())
+    for path in map(Path, paths):
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            with open(file, "rb") as content:
+                state.update(hashlib.file_digest(content, "sha256").digest())
+    return state.hexdigest()
 
 
 @contextmanager
