@@ -19,7 +19,7 @@ import yaml
 from clones import MADE, MODELS, TINY, Clone, copy_working_tree, wait_until
 
 # Long enough for a training to be killed between two checkpoints, and small.
-SMALL = {"steps": 300, "hidden_size": 16, "batch_size": None}
+SMALL = {"steps": 600, "hidden_size": 16, "batch_size": None}
 HOW = {
     "kill -9 of all": (os.killpg, signal.SIGKILL),
     "kill -9 of DVC": (os.kill, signal.SIGKILL),

@@ -412,6 +412,31 @@ def test_an_orphaned_training_gives_way_to_files_restored_from_the_cache(killed_
     assert not stages_run(killed_clone.dvc("repro", "--dry", "train@stib"))
 
 
+def test_of_two_repros_at_once_the_second_names_the_first(killed_clone):
+    # The first was killed, but its training and another `dvc repro` live.
+    log = killed_clone.folder.parent / "log"
+    command = killed_clone.tools / "dvc", "repro", "train@stib"
+    with killed_clone.start(*command, log=log) as first:
+        try:
+            wait_until(lambda: "step 4 " in log.read_text() or first.poll() is not None)
+            printed = killed_clone.dvc("repro", "train@stib", fails=True)
+            assert "is busy, it is being blocked by" in printed
+            assert f"(PID {first.pid}): {killed_clone.tools}/dvc repro train@stib" in printed
+            assert first.poll() is None
+        finally:
+            first.kill()
+
+
+def test_a_training_that_diverges_says_where_and_caches_nothing(clone):
+    before = clone.text("dvc.lock")
+    clone.set_params({"models": {"vae": {"learning_rate": 1e30}}})
+    printed = clone.dvc("repro", "train@vae", fails=True)
+    assert re.search(r"error: vae: the \w+ term \w+ is \w+ with seed 0.* after 2 steps", printed)
+    assert "Traceback" not in printed
+    assert clone_lock(clone)["train@vae"] == yaml.safe_load(before)["stages"]["train@vae"]
+    assert not list(clone.folder.glob("models/vae/.*"))
+
+
 # The stages' code
 
 

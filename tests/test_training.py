@@ -210,6 +210,37 @@ def test_each_copy_draws_every_row_once_an_epoch_in_an_order_and_with_noise_of_i
     assert noise.std().item() == pytest.approx(1, abs=0.1)
 
 
+@every_model
+@pytest.mark.parametrize(("stack", "threads"), [(2, 2), (3, 2), (3, 3)])
+def test_the_number_of_threads_does_not_change_the_bits(key, stack, threads):
+    # Large enough for all of PyTorch's kernels to share their work. Threads that do not divide an
+    # even stack are left out: README says so.
+    training = spiral(1000, default_rng(0))
+    models = []
+    for number in (1, threads):
+        torch.set_num_threads(number)
+        model = build(key, stack=stack, hidden=256)
+        models.append(copied(fit(model, training=training, batch_size=256, steps=3)))
+    torch.set_num_threads(1)
+    assert_same_bits(*models)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@every_model
+def test_a_gpu_takes_the_same_steps_and_resumes(key):
+    states = {}
+
+    def report(progress):
+        states[progress.step] = {name: t.cpu().clone() for name, t in progress.state().items()}
+
+    on_cpu = copied(fit(build(key), rate=1e-4, steps=4, validate_every=1))
+    on_gpu = fit(build(key).cuda(), rate=1e-4, steps=4, validate_every=1, report=report)
+    resumed = fit(build(key).cuda(), rate=1e-4, steps=4, validate_every=1, resume=states[2])
+    for name, value in copied(on_gpu).items():
+        torch.testing.assert_close(value.cpu(), on_cpu[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(value, resumed.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
 # ---- Resuming ----------------------------------------------------------------------------------
 
 
