@@ -413,7 +413,7 @@ def test_an_orphaned_training_gives_way_to_files_restored_from_the_cache(killed_
 
 
 def test_of_two_repros_at_once_the_second_names_the_first(killed_clone):
-    # A killed one's training lives as well: it gives way to the first, which goes on from where it is.
+    # A killed one's training lives as well; it gives way to the first, which goes on from there.
     log = killed_clone.folder.parent / "log"
     command = killed_clone.tools / "dvc", "repro", "train@stib"
     with killed_clone.start(*command, log=log) as first:
