@@ -27,6 +27,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ import safetensors.numpy
 import yaml
 from numpy.typing import NDArray
 
-from symmetry.data import Dataset
+from symmetry.data import Dataset, Units
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -86,13 +87,14 @@ def read_arrays(path: str | Path) -> Arrays:
 
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:
-    """Writes a data set to an npz file with x, y and, where known, t."""
-    columns = {"x": dataset.x, "y": dataset.y, "t": dataset.t}
+    """Writes a data set to an npz file with x, y and, where known, t and the units as json."""
+    units = None if dataset.units is None else np.array(json.dumps(asdict(dataset.units)))
+    columns = {"x": dataset.x, "y": dataset.y, "t": dataset.t, "units": units}
     write_arrays(path, {name: array for name, array in columns.items() if array is not None})
 
 
 def read_dataset(path: str | Path) -> Dataset:
-    """Reads a data set from an npz file with x, y and, where known, t.
+    """Reads a data set from an npz file with x, y and, where known, t and units.
 
     Raises:
         ValueError: If an array is missing, has the wrong shape, or is not finite.
@@ -103,7 +105,8 @@ def read_dataset(path: str | Path) -> Dataset:
         found = ", ".join(arrays) or "nothing"
         raise ValueError(f"{path} lacks {' and '.join(sorted(missing))}; it has {found}")
     try:
-        return Dataset(arrays["x"], arrays["y"], arrays.get("t"))
+        units = Units.of(json.loads(str(arrays["units"]))) if "units" in arrays else None
+        return Dataset(arrays["x"], arrays["y"], arrays.get("t"), units)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

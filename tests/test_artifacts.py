@@ -27,7 +27,8 @@ from symmetry.artifacts import (
     write_json,
     write_tensors,
 )
-from symmetry.data import Dataset, spiral
+from symmetry.data import Dataset
+from symmetry.tasks.spiral import spiral
 
 ARRAYS = {
     "ints": np.arange(6).reshape(2, 3),
