@@ -19,7 +19,7 @@ SPLIT = ("stib_wo_reg", "stib")  # those that the paper draws, beside VAE
 def main() -> None:
     ArgumentParser(description=__doc__).parse_args()
     params = read_params()
-    keys = params.models.keys()
+    keys = params.models.given()
     test = read_dataset("data/test.npz")
     colour = test.y[:, 0] if test.t is None else test.t
     evaluations = {key: read_arrays(f"evaluations/{key}.npz") for key in keys}

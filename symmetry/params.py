@@ -121,7 +121,7 @@ class ModelsParams(Block):
     stib: StibParams = _NO_BLOCK
     stib_kernel: StibKernelParams = _NO_BLOCK
 
-    def keys(self) -> list[str]:
+    def given(self) -> list[str]:
         """Returns the names of the models that have a block, in the order of the table."""
         return [key for key in type(self).model_fields if getattr(self, key) is not None]
 
@@ -151,8 +151,8 @@ def parse(content: Any) -> Params:
     except ValidationError as error:
         faults = "\n".join(f"  {_fault(dict(fault))}" for fault in error.errors())
         raise ParamsError(f"params.yaml is not valid:\n{faults}") from None
-    if params.model not in params.models.keys():  # noqa: SIM118 (a method of ours)
-        allowed = ", ".join(params.models.keys()) or "none, models is empty"
+    if params.model not in params.models.given():
+        allowed = ", ".join(params.models.given()) or "none, models is empty"
         raise ParamsError(
             f"params.yaml is not valid:\n  model: found {params.model!r}, which has no block under"
             f" models; allowed: {allowed}"

@@ -59,17 +59,22 @@ def _cells(ours: Metrics, published: Metrics | None) -> dict[str, float | None]:
 
 
 def shortcomings(
-    metrics: Metrics, null_bits: tuple[float, float], tolerance: float = 0.05
+    metrics: Metrics,
+    constant: Metrics,
+    null_bits: tuple[float, float],
+    tolerance: float = 0.05,
 ) -> list[str]:
     """Says in words why a model has found no symmetry; nothing where it seems to have found one.
 
     A symmetry keeps y, so Z0 must not know of y: ``leak_r2`` may be up to the tolerance, and
-    ``mi_z0_y_sampled`` up to the tolerance in bits above what no dependence reads. And moving Z0
+    ``mi_z0_y_sampled`` up to the tolerance in bits above what no dependence reads. Moving Z0
     must change the predicted y by less than y is predicted wrongly anyway: ``reencode_error`` may
-    be up to ``y_mae``.
+    be up to ``y_mae``. And there must be something to keep and to move: ``y_mae`` and ``x_mae``
+    may be up to 95 % of those of a constant prediction.
 
     Arguments:
         metrics: The metrics of a model.
+        constant: ``x_mae`` and ``y_mae`` of a constant prediction.
         null_bits: Where 95 % of the sampled estimates lie without any dependence.
         tolerance: What leaks may read.
     """
@@ -77,12 +82,18 @@ def shortcomings(
         "leak R²": (metrics.get("leak_r2"), tolerance),
         "sampled MI": (metrics.get("mi_z0_y_sampled"), null_bits[1] + tolerance),
         "re-encode error": (metrics.get("reencode_error"), metrics.get("y_mae")),
+        "Y MAE": (metrics.get("y_mae"), _share(constant.get("y_mae"))),
+        "X MAE": (metrics.get("x_mae"), _share(constant.get("x_mae"))),
     }
     return [
         f"{name} {found:.3f} > {limit:.3f}"
         for name, (found, limit) in limits.items()
         if found is not None and limit is not None and found > limit
     ]
+
+
+def _share(error: float | None, share: float = 0.95) -> float | None:
+    return None if error is None else share * error
 
 
 def markdown(
@@ -103,7 +114,7 @@ def markdown(
     """
     measured = table[table["mi_z0_y_sampled"].notna()]
     beside = " (published value)" if "x_mae_published" in table else ""
-    unit = ", errors in those of the columns, added up" if standardised else ""
+    unit = "; errors are in standard deviations, added up over columns" if standardised else ""
     lines = [
         f"Warning: {name} has found no symmetry: {'; '.join(reasons)}."
         for name, reasons in (warnings or {}).items()
