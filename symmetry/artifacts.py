@@ -21,6 +21,7 @@ import csv
 import io
 import json
 import os
+import struct
 import tempfile
 import uuid
 import zipfile
@@ -29,7 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import safetensors
@@ -53,12 +54,19 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         path: The file to write; its folder is made if need be.
         content: The bytes to write.
     """
+    with _replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def _replacing(path: str | Path) -> Iterator[IO[bytes]]:
+    # A file to write, which takes the place of the old one when all is written.
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
         os.chmod(temporary, 0o644)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException:
@@ -68,9 +76,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Writes named arrays to an uncompressed npz file."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    write_bytes(path, buffer.getvalue())
+    with _replacing(path) as file:  # not through memory: data sets are large
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: str | Path) -> Arrays:
@@ -99,7 +106,7 @@ def read_dataset(path: str | Path) -> Dataset:
     Raises:
         ValueError: If an array is missing, has the wrong shape, or is not finite.
     """
-    arrays = read_arrays(path)
+    arrays = _mapped_arrays(path)
     missing = {"x", "y"} - set(arrays)
     if missing:
         found = ", ".join(arrays) or "nothing"
@@ -109,6 +116,39 @@ def read_dataset(path: str | Path) -> Dataset:
         return Dataset(arrays["x"], arrays["y"], arrays.get("t"), units)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _mapped_arrays(path: str | Path) -> Arrays:
+    # The arrays of an uncompressed npz file, each mapped from where it lies in the file and so
+    # read when its rows are used; what numpy itself maps is npy files alone.
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            members = archive.infolist()
+    except (EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise ValueError(f"{path} is not a whole npz file of arrays: {error}") from None
+    if damaged is not None or any(member.compress_type for member in members):
+        return read_arrays(path)  # which says what is damaged, and unpacks what is compressed
+    arrays: Arrays = {}
+    with open(path, "rb") as file:
+        for member in members:
+            file.seek(member.header_offset + 26)
+            lengths = struct.unpack("<2H", file.read(4))  # of the name and the extra field
+            file.seek(sum(lengths), os.SEEK_CUR)
+            name = member.filename.removesuffix(".npy")
+            try:
+                version = np.lib.format.read_magic(file)
+                read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+                shape, in_columns, dtype = read_header(file)
+                if dtype.hasobject:
+                    raise ValueError("pickled objects")
+                # Copied when it is written to, which nobody does, since PyTorch warns of the rest.
+                arrays[name] = np.memmap(
+                    path, dtype, "c", file.tell(), shape, "F" if in_columns else "C"
+                )
+            except (ValueError, AttributeError):
+                return read_arrays(path)  # it has words for each fault
+    return arrays
 
 
 def write_tensors(path: str | Path, tensors: Arrays, metadata: Mapping[str, str]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 10_000
 CHUNK = 2_000_000  # cells that are text at a time
+TEXT = (".csv", ".tsv", ".txt")
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?")
 
 
@@ -28,12 +29,12 @@ class Sheet:
     """Holds the columns of a file that were asked for.
 
     Arguments:
-        values: The numbers, with shape (n, columns).
+        numbers: The cells, with shape (n, columns).
         labels: The text of the label column, with shape (n,), where one was asked for.
         dropped: What was left out, in words; nothing if all rows are there.
     """
 
-    values: Array
+    numbers: Array
     labels: NDArray[np.str_] | None
     dropped: list[str]
 
@@ -60,11 +61,11 @@ def read_sheet(
     wanted = [*names, *([] if label is None else [label])]
     if path.suffix == ".parquet":
         chunks = _parquet_chunks(path, wanted)
-    elif path.suffix in (".csv", ".tsv", ".txt"):
+    elif path.suffix in TEXT:
         chunks = _csv_chunks(path, wanted, separator)
     else:
-        raise ValueError(f"{path} is named {path.suffix or 'nothing'}; allowed: .csv, .parquet")
-    values, labels = [], []
+        raise ValueError(f"{path} is no table; allowed: {', '.join(TEXT)}, .parquet")
+    table, labels = np.empty((0, len(names))), []
     faults: dict[str, _Fault] = {}
     bad_rows = start = 0
     for chunk in chunks:
@@ -80,7 +81,9 @@ def read_sheet(
             labels.append(chunk[label].astype(str).to_numpy(str)[good])
         start += len(chunk)
         bad_rows += int(len(chunk) - good.sum())
-        values.append(numbers if good.all() else numbers[good])
+        old = len(table)  # it grows where it is: chunks put together at the end would be a copy
+        table.resize((old + int(good.sum()), len(names)), refcheck=False)
+        table[old:] = numbers if good.all() else numbers[good]
     said = [
         f"{fault.count} cells of column {name!r} are no finite numbers, the first in row "
         f"{fault.row}: {_shown(fault.cell)}"
@@ -92,7 +95,6 @@ def read_sheet(
         raise ValueError(f"{path} has {start} rows" + (", all with bad cells" if start else ""))
     if said:
         said = [f"{path}: dropped {bad_rows} of {start} rows: {'; '.join(said)}"]
-    table = values[0] if len(values) == 1 else np.concatenate(values)
     return Sheet(table, np.concatenate(labels) if label is not None else None, said)
 
 
@@ -167,7 +169,7 @@ def _csv_chunks(path: Path, wanted: Sequence[str], separator: str) -> Iterator["
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from None
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        message = str(error).replace("Error tokenizing data. C error: ", "")
+        message = str(error).strip().replace("Error tokenizing data. C error: ", "")
         raise ValueError(f"{path} is not a whole csv file: {message}") from None
 
 
@@ -201,16 +203,17 @@ def _parquet_chunks(path: Path, wanted: Sequence[str]) -> Iterator["DataFrame"]:
         raise ValueError(
             f"{path}: Parquet needs pyarrow, which is not installed: pip install '.[parquet]'"
         ) from None
-    try:
-        with pq.ParquetFile(path) as file:
+    with path.open("rb") as stream:
+        try:
+            file = pq.ParquetFile(stream)
             schema = file.schema_arrow
             _check_header(path, schema.names, wanted)
             for name in wanted:
                 kind = schema.field(name).type
-                if pa.types.is_temporal(kind) or pa.types.is_nested(kind):
+                text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+                if not (text or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
                     raise ValueError(f"{path}: column {name!r} is of type {kind}; give numbers")
-            rows = max(1, CHUNK // len(wanted))
-            for batch in file.iter_batches(rows, columns=list(wanted)):
+            for batch in file.iter_batches(max(1, CHUNK // len(wanted)), columns=list(wanted)):
                 yield batch.to_pandas()
-    except pa.ArrowException as error:
-        raise ValueError(f"{path} is not a whole Parquet file: {error}") from None
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is not a whole Parquet file: {error}") from None

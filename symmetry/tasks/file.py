@@ -67,10 +67,10 @@ class File(TaskBase):
         )
         for warning in sheet.dropped:
             print(warning)
-        rows_of = self._split(len(sheet.values), sheet.labels)
+        rows_of = self._split(len(sheet.numbers), sheet.labels)
         units = None
         for part, rows in rows_of.items():
-            x, y = sheet.values[rows, : len(self.x)], sheet.values[rows, len(self.x) :]
+            x, y = sheet.numbers[rows, : len(self.x)], sheet.numbers[rows, len(self.x) :]
             if units is None:
                 try:
                     units = Units(Columns.of(x, self.x), Columns.of(y, self.y))
