@@ -6,9 +6,9 @@ import torch
 from numpy.random import default_rng
 from torch import nn
 
-from symmetry.data import Dataset
+from symmetry.data import Columns, Dataset, Units
 from symmetry.estimators import mutual_information_bits
-from symmetry.evaluation import coverage, evaluate, summarize
+from symmetry.evaluation import coverage, evaluate, generalisation_gap, summarize
 from symmetry.models import CVAE, MODELS, VAE, Code, Model, Sizes
 from symmetry.tasks.spiral import Spiral, bayes_prediction, invariant, outside, spiral
 
@@ -338,3 +338,45 @@ def test_a_summary_holds_means_and_the_samples_standard_deviations():
 
 def test_of_one_copy_there_is_no_standard_deviation():
     assert summarize({"x_mae": np.array([0.12345])}) == {"x_mae": 0.1235, "x_mae_std": None}
+
+
+# ---- Data of one's own -------------------------------------------------------------------------
+
+UNITS = Units(Columns(("a", "b"), (10.0, -1.0), (4.0, 0.5)), Columns(("c",), (100.0,), (20.0,)))
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_with_units_errors_are_standardised_and_those_of_columns_in_their_units(key):
+    generator = default_rng(0)
+    x, y = generator.normal(size=(300, 2)), generator.normal(size=(300, 1))
+    raw = Dataset(x * [4.0, 0.5] + [10.0, -1.0], y * 20 + 100)
+    own = build(key, y=1)
+    own.units = UNITS
+    plain, found = measure(build(key, y=1), Dataset(x, y)).metrics, measure(own, raw).metrics
+    for name, values in plain.items():
+        if values is not None:
+            # Where float32 rounds, neighbours may change places and Adam's first steps their sign.
+            atol = 0.02 if name in ("leak_r2", "fresh_critic_nats") else 1e-3
+            np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=atol)
+    total = found["x_mae.a"] / 4 + found["x_mae.b"] / 0.5
+    np.testing.assert_allclose(total, found["x_mae"], rtol=1e-4)
+    if plain["y_mae"] is None:
+        assert "y_mae.c" not in found
+    else:
+        np.testing.assert_allclose(found["y_mae.c"] / 20, found["y_mae"], rtol=1e-4)
+    assert set(found) - set(plain) <= {"x_mae.a", "x_mae.b", "y_mae.c"}
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_the_gap_is_how_much_worse_other_rows_fare(key):
+    model = build(key)
+    near, far = spiral(400, default_rng(0)), spiral(300, default_rng(1))
+
+    def gap(training, validation):
+        generator = torch.Generator().manual_seed(0)
+        return generalisation_gap(model, training, validation, generator)
+
+    assert gap(near, far).shape == (2,)
+    np.testing.assert_array_equal(gap(near, far), gap(near, far))
+    worse = Dataset(3 * far.x, 3 * far.y)
+    assert (gap(near, worse) > gap(near, far)).all()

@@ -103,7 +103,7 @@ class File(TaskBase):
             ]
             validation, test, train = np.split(order, np.cumsum(held))
         else:
-            unknown = sorted(set(np.unique(labels)) - set(PARTS))
+            unknown = sorted(set(np.unique(labels).tolist()) - set(PARTS))
             if unknown:
                 raise ValueError(
                     f"{self.path}: column {self.split_column!r} holds {unknown[0]!r}; allowed: "
