@@ -7,7 +7,7 @@ import torch
 from stages import plain_errors, read_params
 from symmetry.artifacts import read_dataset, write_arrays, write_json
 from symmetry.checkpoints import load
-from symmetry.evaluation import evaluate, summarize
+from symmetry.evaluation import evaluate, generalisation_gap, summarize
 from symmetry.models import MODELS
 
 
@@ -15,15 +15,25 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("model", choices=MODELS)
     key = parser.parse_args().model
-    params = read_params().evaluate
+    params = read_params()
+    model = load(f"models/{key}/weights.safetensors")
+    generator = torch.Generator().manual_seed(params.evaluate.seed)
     evaluation = evaluate(
-        load(f"models/{key}/weights.safetensors"),
+        model,
         read_dataset("data/test.npz"),
-        neighbours=params.neighbours,
-        critic_steps=params.critic_steps,
-        generator=torch.Generator().manual_seed(params.seed),
+        params.data.truth,
+        neighbours=params.evaluate.neighbours,
+        critic_steps=params.evaluate.critic_steps,
+        generator=generator,
     )
-    metrics = summarize(evaluation.metrics)
+    known = evaluation.metrics
+    if params.data.finite:
+        training, validation = (
+            read_dataset(f"data/{part}.npz") for part in ("train", "validation")
+        )
+        gap = generalisation_gap(model, training, validation, generator)
+        known = {**known, "generalisation_gap": gap}
+    metrics = summarize(known)
     write_arrays(f"evaluations/{key}.npz", evaluation.arrays)
     write_json(f"metrics/{key}.json", metrics)
     print(f"metrics/{key}.json:", metrics)

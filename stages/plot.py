@@ -3,21 +3,23 @@
 import io
 from argparse import ArgumentParser
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from stages import plain_errors
+from stages import plain_errors, read_params
 from symmetry.artifacts import read_arrays, read_csv, read_dataset, read_json, write_bytes
 from symmetry.figures import information, latent_space, orbits, reconstruction, training
-from symmetry.params import ModelsParams
 from symmetry.tables import history_frame, training_curves
 
 CURVES = {"objective": "objective", "x_mae": "X MAE", "y_mae": "Y MAE"}
-OURS = ("stib", "stib_kernel")
+OURS = ("stib", "stib_kernel")  # those that make Z0 independent
+SPLIT = ("stib_wo_reg", "stib")  # those that the paper draws, beside VAE
 
 
 def main() -> None:
     ArgumentParser(description=__doc__).parse_args()
-    keys = list(ModelsParams.model_fields)
+    params = read_params()
+    keys = params.models.given()
     test = read_dataset("data/test.npz")
     colour = test.y[:, 0] if test.t is None else test.t
     evaluations = {key: read_arrays(f"evaluations/{key}.npz") for key in keys}
@@ -26,21 +28,27 @@ def main() -> None:
             key.upper(), test.x, test.y, arrays["x_hat"], arrays.get("y_hat"), colour
         )
         write_figure(f"plots/reconstruction_{key}.png", figure)
-    codes = {"VAE (first two latents)": tuple(evaluations["vae"]["invariant"].T[:2])}
-    for key in ("stib_wo_reg", "stib"):
+    codes = {}
+    for key in keys:
         invariant, target = evaluations[key]["invariant"], evaluations[key]["target"]
-        live = evaluations[key]["signal_to_noise"].argmax()
-        codes[key.upper()] = invariant[:, live], target[:, 0]
+        if key == "vae":
+            first, second = np.column_stack([invariant, target]).T[:2]
+            codes["VAE (first two latents)"] = first, second
+        elif key in SPLIT:
+            live = evaluations[key]["signal_to_noise"].argmax()
+            codes[key.upper()] = invariant[:, live], target[:, 0]
     write_figure("plots/latent_space.png", latent_space(codes, colour))
     leaks = {key: read_json(f"metrics/{key}.json")["mi_z0_y_sampled"] for key in keys}
-    baseline = min(set(keys) - set(OURS), key=leaks.__getitem__)
-    drawn = {key.upper(): evaluations[key]["orbits"] for key in ("stib", baseline)}
-    write_figure("plots/orbits.png", orbits(drawn, level_lines=test.t is not None))
+    baselines = sorted(set(keys) - set(OURS), key=leaks.__getitem__)[:1]
+    drawn = [*[key for key in OURS if key in keys][:1], *baselines]
+    plane = params.data.plane
+    kind = "partners" if plane.dots else "orbits"
+    named = {key.upper(): evaluations[key][kind] for key in drawn}
+    write_figure("plots/orbits.png", orbits(named, plane))
     histories = {key: history_frame(read_csv(f"models/{key}/history.csv")) for key in keys}
-    watched = {key.upper(): histories[key] for key in OURS}
+    watched = {key.upper(): histories[key] for key in OURS if key in keys}
     write_figure("plots/information.png", information(watched))
-    named = {key.upper(): history for key, history in histories.items()}
-    curves = training_curves(named, list(CURVES))
+    curves = training_curves({k.upper(): one for k, one in histories.items()}, list(CURVES))
     write_bytes("plots/training.csv", curves.to_csv(index=False).encode())
     write_figure("plots/training.png", training(curves, CURVES))
 

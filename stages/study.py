@@ -27,6 +27,7 @@ def main() -> None:
         evaluation = evaluate(
             model.requires_grad_(False),
             test,
+            params.data.truth,
             neighbours=params.evaluate.neighbours,
             critic_steps=params.evaluate.critic_steps,
             generator=torch.Generator().manual_seed(params.evaluate.seed),

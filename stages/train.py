@@ -85,7 +85,7 @@ def fit(
     if shared.threads:
         torch.set_num_threads(shared.threads)
     sizes = Sizes(shared.seeds, training.x.shape[1], training.y.shape[1], **own.sizes())
-    model = MODELS[key](sizes, own.weights()).to(device_of(shared))
+    model = MODELS[key](sizes, own.weights(), training.units).to(device_of(shared))
     done = int(resume["step"]) if resume else 0
     bar = tqdm(total=own.steps, initial=done, desc=key, disable=not sys.stderr.isatty())
 

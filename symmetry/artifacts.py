@@ -23,14 +23,16 @@ import hashlib
 import io
 import json
 import os
+import struct
 import tempfile
 import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import safetensors
@@ -38,7 +40,7 @@ import safetensors.numpy
 import yaml
 from numpy.typing import NDArray
 
-from symmetry.data import Dataset
+from symmetry.data import Dataset, Units
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -54,12 +56,19 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         path: The file to write; its folder is made if need be.
         content: The bytes to write.
     """
+    with _replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def _replacing(path: str | Path) -> Iterator[IO[bytes]]:
+    # A file to write, which takes the place of the old one when all is written.
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
         os.chmod(temporary, 0o644)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException:
@@ -69,9 +78,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Writes named arrays to an uncompressed npz file."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    write_bytes(path, buffer.getvalue())
+    with _replacing(path) as file:  # not through memory: data sets are large
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: str | Path) -> Arrays:
@@ -88,26 +96,61 @@ def read_arrays(path: str | Path) -> Arrays:
 
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:
-    """Writes a data set to an npz file with x, y and, where known, t."""
-    columns = {"x": dataset.x, "y": dataset.y, "t": dataset.t}
+    """Writes a data set to an npz file with x, y and, where known, t and the units as json."""
+    units = None if dataset.units is None else np.array(json.dumps(asdict(dataset.units)))
+    columns = {"x": dataset.x, "y": dataset.y, "t": dataset.t, "units": units}
     write_arrays(path, {name: array for name, array in columns.items() if array is not None})
 
 
 def read_dataset(path: str | Path) -> Dataset:
-    """Reads a data set from an npz file with x, y and, where known, t.
+    """Reads a data set from an npz file with x, y and, where known, t and units.
 
     Raises:
         ValueError: If an array is missing, has the wrong shape, or is not finite.
     """
-    arrays = read_arrays(path)
+    arrays = _mapped_arrays(path)
     missing = {"x", "y"} - set(arrays)
     if missing:
         found = ", ".join(arrays) or "nothing"
         raise ValueError(f"{path} lacks {' and '.join(sorted(missing))}; it has {found}")
     try:
-        return Dataset(arrays["x"], arrays["y"], arrays.get("t"))
+        units = Units.of(json.loads(str(arrays["units"]))) if "units" in arrays else None
+        return Dataset(arrays["x"], arrays["y"], arrays.get("t"), units)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _mapped_arrays(path: str | Path) -> Arrays:
+    # The arrays of an uncompressed npz file, each mapped from where it lies in the file and so
+    # read when its rows are used; what numpy itself maps is npy files alone.
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            members = archive.infolist()
+    except (EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise ValueError(f"{path} is not a whole npz file of arrays: {error}") from None
+    if damaged is not None or any(member.compress_type for member in members):
+        return read_arrays(path)  # which says what is damaged, and unpacks what is compressed
+    arrays: Arrays = {}
+    with open(path, "rb") as file:
+        for member in members:
+            file.seek(member.header_offset + 26)
+            lengths = struct.unpack("<2H", file.read(4))  # of the name and the extra field
+            file.seek(sum(lengths), os.SEEK_CUR)
+            name = member.filename.removesuffix(".npy")
+            try:
+                version = np.lib.format.read_magic(file)
+                read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+                shape, in_columns, dtype = read_header(file)
+                if dtype.hasobject:
+                    raise ValueError("pickled objects")
+                # Copied when it is written to, which nobody does, since PyTorch warns of the rest.
+                arrays[name] = np.memmap(
+                    path, dtype, "c", file.tell(), shape, "F" if in_columns else "C"
+                )
+            except (ValueError, AttributeError):
+                return read_arrays(path)  # it has words for each fault
+    return arrays
 
 
 def write_tensors(path: str | Path, tensors: Arrays, metadata: Mapping[str, str]) -> None:

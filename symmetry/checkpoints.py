@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from symmetry.artifacts import read_tensors, write_tensors
+from symmetry.data import Units
 from symmetry.models import MODELS, Model, Sizes
 
 History = list[dict[str, float]]
@@ -18,13 +19,15 @@ History = list[dict[str, float]]
 
 
 def save(path: str | Path, model: Model) -> None:
-    """Saves a model: its weights as tensors, its key, sizes and loss weights as metadata."""
+    """Saves a model: its tensors; its key, sizes, loss weights and units as metadata."""
     tensors = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
     metadata = {
         "model": model.key,
         "sizes": json.dumps(asdict(model.sizes)),
         "weights": json.dumps(model.weights),
     }
+    if model.units is not None:
+        metadata["units"] = json.dumps(asdict(model.units))
     write_tensors(path, tensors, metadata)
 
 
@@ -41,7 +44,8 @@ def load(path: str | Path) -> Model:
         )
     try:
         sizes = Sizes(**json.loads(metadata["sizes"]))
-        model = MODELS[metadata["model"]](sizes, json.loads(metadata["weights"]))
+        units = Units.of(json.loads(metadata["units"])) if "units" in metadata else None
+        model = MODELS[metadata["model"]](sizes, json.loads(metadata["weights"]), units)
         model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} does not describe a model: {error}") from None

@@ -1,19 +1,75 @@
-"""Data sets of inputs x and targets y, and the paper's task, whose truth is known."""
+"""Data sets of inputs x and targets y, and the units of their columns."""
 
-__all__ = ["Dataset", "bayes_prediction", "invariant", "level", "spiral"]
+__all__ = ["Array", "Columns", "Dataset", "Units"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-HALF_WIDTH = 4.0  # x lies in the square [-4, 4]²
-LEVEL_NOISE = 0.1
-Y_NOISE = 0.2
-TURN = 0.55  # how fast the spiral's radius grows with its angle
+RESOLUTION = 1e-5  # the least standard deviation, as a share of the mean, that float32 can tell
+
+
+@dataclass(frozen=True)
+class Columns:
+    r"""Names columns and says how they are standardised: :math:`(a - \text{mean}) / \text{std}`.
+
+    Arguments:
+        names: The name of each column.
+        mean: The mean of each column, in its own unit.
+        std: The standard deviation of each column, in its own unit.
+    """
+
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, rows: Array, names: Sequence[str]) -> "Columns":
+        """Takes the statistics of rows, with shape (n, columns).
+
+        Raises:
+            ValueError: If a column is constant, or varies too little about its mean for float32.
+        """
+        columns = [rows[:, column] for column in range(rows.shape[1])]  # one at a time in memory
+        mean, std = [float(one.mean()) for one in columns], [float(one.std()) for one in columns]
+        for name, one, centre, spread in zip(names, columns, mean, std, strict=True):
+            if spread <= RESOLUTION * abs(centre):
+                constant = one.min() == one.max()
+                fault = "is constant" if constant else "varies too little to be told apart"
+                raise ValueError(
+                    f"column {name!r} {fault} in the training rows (mean {centre:.9g}, standard "
+                    f"deviation {spread:.3g}); leave it out or subtract its mean"
+                )
+        return cls(tuple(names), tuple(mean), tuple(std))
+
+
+@dataclass(frozen=True)
+class Units:
+    """Holds the columns of x and of y, with the statistics of the training rows."""
+
+    x: Columns
+    y: Columns
+
+    @classmethod
+    def of(cls, content: Any) -> "Units":
+        """Rebuilds the units from what json keeps of them.
+
+        Raises:
+            ValueError: If the content is not that of units.
+        """
+        try:
+            x, y = (
+                Columns(*(tuple(content[side][part]) for part in ("names", "mean", "std")))
+                for side in ("x", "y")
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the units lack something or hold what is none: {error}") from None
+        return cls(x, y)
 
 
 @dataclass(frozen=True)
@@ -25,6 +81,7 @@ class Dataset:
         y: The targets, with shape (n, dim y).
         t: The quantity that generated y, with shape (n,), where it is known; it colours the
             figures and no model sees it.
+        units: The names of the columns and how models standardise them; None for neither.
 
     Raises:
         ValueError: If an array has the wrong shape, no rows, or a value that is not finite.
@@ -33,6 +90,7 @@ class Dataset:
     x: Array
     y: Array
     t: Array | None = None
+    units: Units | None = None
 
     def __post_init__(self) -> None:
         for name, array, ndim in (("x", self.x, 2), ("y", self.y, 2), ("t", self.t, 1)):
@@ -50,64 +108,3 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.x)
-
-
-def spiral(rows: int, generator: Generator) -> Dataset:
-    r"""Draws the paper's task: a noisy spiral y over the level t of a point x in a square.
-
-    .. math:: x \sim U[-4, 4]^2, \quad t = 2x_1 + x_2 + 0.1\,\epsilon_0, \quad
-        y = 0.55\,t\,(\cos t, \sin t) + 0.2\,(\epsilon_1, \epsilon_2)
-
-    Arguments:
-        rows: The number of rows n.
-        generator: The source of randomness.
-
-    References:
-        Inverse Learning of Symmetries (Wieser et al., 2020), https://arxiv.org/abs/2002.02782
-    """
-    x = generator.uniform(-HALF_WIDTH, HALF_WIDTH, (rows, 2))
-    t = level(x) + LEVEL_NOISE * generator.standard_normal(rows)
-    noise = Y_NOISE * generator.standard_normal((rows, 2))
-    y = TURN * t[:, None] * np.stack([np.cos(t), np.sin(t)], -1) + noise
-    return Dataset(x, y, t)
-
-
-def level(x: Array) -> Array:
-    r"""Computes :math:`m = 2x_1 + x_2`, all that y depends on, from shape (..., 2) to (...)."""
-    m: Array = 2 * x[..., 0] + x[..., 1]
-    return m
-
-
-def invariant(x: Array) -> Array:
-    r"""Computes the exact invariant u, uniform on [0, 1] whatever the level m is.
-
-    .. math:: u = \frac{x_2 - l}{h - l}, \quad l = \max(-4, m - 8), \quad h = \min(4, m + 8)
-
-    Together (m, u) determine x. At the two corners, where the level line is one point, u = ½.
-
-    Arguments:
-        x: Points in the square, with shape (..., 2).
-
-    Returns:
-        The invariant, with shape (...).
-    """
-    m = level(x)
-    low = np.maximum(-HALF_WIDTH, m - 2 * HALF_WIDTH)
-    length = np.minimum(HALF_WIDTH, m + 2 * HALF_WIDTH) - low
-    point = length <= 0
-    return np.where(point, 0.5, (x[..., 1] - low) / np.where(point, 1.0, length))
-
-
-def bayes_prediction(x: Array) -> Array:
-    r"""Computes the best mean-square prediction of y, from shape (..., 2) to (..., 2).
-
-    .. math:: E[y|x] = 0.55\,e^{-s^2/2}\,
-        (m\cos m - s^2 \sin m,\; m\sin m + s^2\cos m), \quad s = 0.1
-    """
-    m = level(x)
-    variance = LEVEL_NOISE**2
-    mean = np.stack(
-        [m * np.cos(m) - variance * np.sin(m), m * np.sin(m) + variance * np.cos(m)], -1
-    )
-    best: Array = TURN * np.exp(-variance / 2) * mean
-    return best

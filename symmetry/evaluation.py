@@ -1,6 +1,6 @@
 """Measures a trained model on a test set."""
 
-__all__ = ["Evaluation", "coverage", "evaluate", "outside_share", "summarize"]
+__all__ = ["Evaluation", "coverage", "evaluate", "generalisation_gap", "summarize"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from scipy.stats import kstest
 from torch import Tensor
 
-from symmetry.data import HALF_WIDTH, Dataset, invariant, level
+from symmetry.data import Columns, Dataset
 from symmetry.estimators import mutual_information_bits, whiten
-from symmetry.models import Critics, Model, Sizes, absolute_error
+from symmetry.models import Critics, Model, Sizes
 from symmetry.probes import fresh_critic_nats, leak_r2
 from symmetry.symmetries import partners, path
+from symmetry.tasks import Truth
 
 ORBITS = 40  # how many are kept to be drawn
 ORBIT_POINTS = 60
@@ -32,8 +33,8 @@ class Evaluation:
         metrics: The metrics by name, each with shape (S,), or None where a model lacks one.
         arrays: Of the first copy, for the figures: ``invariant`` and ``target`` (the means of
             Z0 and Z1), ``signal_to_noise`` of Z0, ``x_hat`` and, where there is one, ``y_hat``,
-            each with shape (n, ·), and ``orbits``, those of the first rows, with shape
-            (points, rows, dim x).
+            each with shape (n, ·), and of the first rows ``orbits``, along one latent, and
+            ``partners``, along all of Z0, with shape (points, rows, dim x).
     """
 
     metrics: Metrics
@@ -44,6 +45,7 @@ class Evaluation:
 def evaluate(
     model: Model,
     dataset: Dataset,
+    truth: Truth | None,
     *,
     neighbours: int,
     critic_steps: int,
@@ -53,7 +55,9 @@ def evaluate(
 
     The paper's, with the latent mean in place of a sample: ``x_mae`` and ``y_mae`` are
     :math:`\overline{\sum_j |\hat a_j - a_j|}`; ``mi_z0_y`` is I(Z0; Y) in bits by
-    :func:`~symmetry.estimators.mutual_information_bits` (of all latents for VAE).
+    :func:`~symmetry.estimators.mutual_information_bits` (of all latents for VAE). Of a model with
+    units x and y are standardised for all metrics but those of the truth; ``x_mae.<name>`` and
+    ``y_mae.<name>`` are then the error of each column in the unit that it came in.
 
     With sampled latents: ``objective`` is the model's own loss; ``mi_z0_y_sampled`` is I(Z0; Y)
     in bits with both sides whitened, so that no leak hides in a small scale; ``leak_r2`` and
@@ -61,12 +65,14 @@ def evaluate(
 
     Of the learned symmetry, x′ being a partner of x by :func:`~symmetry.symmetries.partners`:
     ``reencode_error`` is :math:`\overline{\sum_j |\hat y_j(x') - \hat y_j(x)|}`. Where the truth
-    is known, ``symmetry_error`` is :math:`\overline{|m(x') - m(x)|}`, ``symmetry_coverage`` is
-    :func:`coverage` and ``outside_share`` is :func:`outside_share`.
+    is known, ``symmetry_error`` is :math:`\overline{|m(x') - m(x)|}`, averaged over the levels m
+    too, ``symmetry_coverage`` is :func:`coverage` and ``outside_share`` is the share of x′ that
+    have left the domain.
 
     Arguments:
         model: The model, on any device.
-        dataset: The test set; with t it is taken for the paper's task.
+        dataset: The test set.
+        truth: What is known of its task, or None.
         neighbours: The number of neighbours of the estimator.
         critic_steps: How long the fresh critic is trained.
         generator: The source of all randomness.
@@ -94,28 +100,37 @@ def evaluate(
     means = _numpy(code.mean[..., measured])
     samples = (code.mean + code.std * noise)[..., measured]
     moved = partners(model, rows, 1, generator, y=y)[:, 0]
-    whitened_y = whiten(dataset.y)
+    seen_y = _numpy(model.standardised(y[0], "y")) if model.units else dataset.y
+    whitened_y = whiten(seen_y)
     metrics: Metrics = {
-        "x_mae": _numpy(absolute_error(x_hat, x)),
-        "y_mae": None if y_hat is None else _numpy(absolute_error(y_hat, y)),
-        "mi_z0_y": np.array([mutual_information_bits(z0, dataset.y, neighbours) for z0 in means]),
+        "x_mae": _numpy(model.absolute_error(x_hat, x, "x")),
+        "y_mae": None if y_hat is None else _numpy(model.absolute_error(y_hat, y, "y")),
+        "mi_z0_y": np.array([mutual_information_bits(z0, seen_y, neighbours) for z0 in means]),
         "objective": _numpy(objective),
         "mi_z0_y_sampled": np.array(
             [mutual_information_bits(whiten(z0), whitened_y, neighbours) for z0 in _numpy(samples)]
         ),
-        "leak_r2": np.array([leak_r2(z0, dataset.y) for z0 in _numpy(samples)]),
-        "fresh_critic_nats": _fresh_critic_nats(samples, y, critic_steps, generator),
+        "leak_r2": np.array([leak_r2(z0, seen_y) for z0 in _numpy(samples)]),
+        "fresh_critic_nats": _fresh_critic_nats(
+            samples, model.standardised(y, "y"), critic_steps, generator
+        ),
         "reencode_error": _reencode_error(model, moved, y_hat),
         "symmetry_error": None,
         "symmetry_coverage": None,
         "outside_share": None,
     }
-    if dataset.t is not None:
+    if truth is not None:
         points = _numpy(moved)
-        m = level(dataset.x)
-        metrics["symmetry_error"] = np.abs(level(points) - m).mean(-1)
-        metrics["symmetry_coverage"] = np.array([coverage(copy, m) for copy in points])
-        metrics["outside_share"] = np.array([outside_share(copy) for copy in points])
+        m = truth.level(dataset.x)
+        metrics["symmetry_error"] = np.abs(truth.level(points) - m).mean((-2, -1))
+        if truth.position is not None:
+            positions = truth.position(points)
+            metrics["symmetry_coverage"] = np.array([coverage(u, m[:, 0]) for u in positions])
+        metrics["outside_share"] = truth.outside(points).mean(-1)
+    if model.units is not None:
+        metrics |= _errors_of_columns("x_mae", model.units.x, x_hat - x)
+        if y_hat is not None:
+            metrics |= _errors_of_columns("y_mae", model.units.y, y_hat - y)
     arrays = {
         "invariant": code.invariant,
         "target": code.target,
@@ -123,6 +138,9 @@ def evaluate(
         "x_hat": x_hat,
         "y_hat": y_hat,
         "orbits": path(model, rows[:ORBITS], ORBIT_POINTS, pool=rows, y=y[:, :ORBITS]),
+        "partners": partners(
+            model, rows[:ORBITS], ORBIT_POINTS, generator, pool=rows, y=y[:, :ORBITS]
+        ),
     }
     return Evaluation(
         metrics,
@@ -130,26 +148,55 @@ def evaluate(
     )
 
 
-def coverage(x: Array, m: Array, bins: int = 10) -> float:
+def coverage(u: Array, m: Array, bins: int = 10) -> float:
     r"""Computes how far partners are from filling the true orbits, 0 for all of them evenly.
 
     .. math:: \frac1B \sum_b \sup_v |F_b(v) - v|
 
-    On an orbit, the rows of one level m, the exact invariant u is uniform on [0, 1]. F_b is the
+    On an orbit, the rows of one level m, the true position u is uniform on [0, 1]. F_b is the
     distribution of u(x′) over the rows whose m lies in one of B bins with equally many rows.
 
     Arguments:
-        x: The partners x′, with shape (n, 2).
+        u: The positions of the partners x′ on their orbits, with shape (n,).
         m: The level of the rows whose partners they are, with shape (n,).
         bins: The number of bins B.
     """
-    u = invariant(x)[np.argsort(m)]
-    return float(np.mean([kstest(part, "uniform").statistic for part in np.array_split(u, bins)]))
+    parts = np.array_split(u[np.argsort(m)], bins)
+    return float(np.mean([kstest(part, "uniform").statistic for part in parts]))
 
 
-def outside_share(x: Array, margin: float = 0.1) -> float:
-    """Computes the share of points, with shape (n, 2), that lie outside the square of the data."""
-    return float((np.abs(x) > HALF_WIDTH + margin).any(-1).mean())
+@torch.no_grad()
+def generalisation_gap(
+    model: Model, training: Dataset, validation: Dataset, generator: torch.Generator
+) -> Array:
+    """Computes by how much the objective is higher on validation rows than on training rows.
+
+    It is 0 but for chance where nothing was learned by heart. Both sides are as many rows, with
+    the same noise.
+
+    Arguments:
+        model: A trained model, on any device.
+        training: The rows that it was trained on.
+        validation: Rows that it was not.
+        generator: The source of the noise and of the choice of rows.
+
+    Returns:
+        The gap of each copy, with shape (S,).
+    """
+    device = next(model.parameters()).device
+    count = min(len(training), len(validation))
+    noise = torch.randn(model.sizes.stack, count, model.latent_size, generator=generator)
+    objectives = []
+    for dataset in (training, validation):
+        rows = torch.randperm(len(dataset), generator=generator)[:count].numpy()
+        x, y = (
+            torch.as_tensor(side[rows], dtype=torch.float32, device=device).expand(
+                model.sizes.stack, -1, -1
+            )
+            for side in (dataset.x, dataset.y)
+        )
+        objectives.append(model.objective(model.terms(x, y, noise.to(device))))
+    return _numpy(objectives[1] - objectives[0])
 
 
 def summarize(metrics: Mapping[str, Array | None]) -> dict[str, float | None]:
@@ -166,6 +213,12 @@ def summarize(metrics: Mapping[str, Array | None]) -> dict[str, float | None]:
             spread = round(float(values.std(ddof=1)), 4) if len(values) > 1 else None
         summary[name], summary[f"{name}_std"] = mean, spread
     return summary
+
+
+def _errors_of_columns(metric: str, columns: Columns, errors: Tensor) -> Metrics:
+    means = _numpy(errors.abs().mean(1))  # (S, columns)
+    names = enumerate(columns.names)
+    return {f"{metric}.{name}": means[:, column] for column, name in names}
 
 
 def _fresh_critic_nats(z0: Tensor, y: Tensor, steps: int, generator: torch.Generator) -> Array:
@@ -189,7 +242,7 @@ def _reencode_error(model: Model, moved: Tensor, y_hat: Tensor | None) -> Array 
         return None
     code = model.encode(moved)
     again = model.predict(code.invariant, code.target)
-    return None if again is None else _numpy(absolute_error(again, y_hat))
+    return None if again is None else _numpy(model.absolute_error(again, y_hat, "y"))
 
 
 def _numpy(tensor: Tensor) -> Array:

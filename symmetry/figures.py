@@ -10,9 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from symmetry.tasks import Plane
+
 Array = NDArray[np.floating]
 
 BINS = 10
+DOTTED = 6  # orbits, when they are drawn as points
 POINTS = 4000  # enough to see the structure, few enough not to cover it
 
 
@@ -24,8 +27,8 @@ def latent_space(codes: Mapping[str, tuple[Array, Array]], t: Array) -> Figure:
             top, each with shape (n,).
         t: The quantity that generated y, with shape (n,), coloured in 10 bins of equal width.
     """
-    figure = Figure(figsize=(4 * len(codes), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(codes), squeeze=False)[0]
+    figure = Figure(figsize=(4 * max(1, len(codes)), 4.2), layout="constrained")
+    panels = figure.subplots(1, max(1, len(codes)), squeeze=False)[0][: len(codes)]
     for axes, (name, (across, up)) in zip(panels, codes.items(), strict=True):
         _scatter(axes, np.stack([across, up], -1), t)
         axes.set(title=name, xlabel="$Z_0$", ylabel="$Z_1$")
@@ -92,22 +95,29 @@ def training(curves: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
     return figure
 
 
-def orbits(named: Mapping[str, Array], level_lines: bool) -> Figure:
-    """Draws learned orbits in the plane of x; a symmetry's lie along the true level lines.
+def orbits(named: Mapping[str, Array], plane: Plane) -> Figure:
+    """Draws learned orbits in a plane of x; a symmetry's lie along the true ones.
 
     Arguments:
         named: The orbits by the name to print, each with shape (points, rows, dim x).
-        level_lines: Whether to draw the paper's task's true level lines 2x₁ + x₂ = const beneath.
+        plane: Where they are drawn, and the true orbits to draw beneath.
     """
     figure = Figure(figsize=(4.6 * len(named), 4.8), layout="constrained")
     panels = figure.subplots(1, len(named), squeeze=False)[0]
     for axes, (name, curves) in zip(panels, named.items(), strict=True):
-        if level_lines:
-            for m in range(-11, 12, 2):
-                axes.axline((m / 2, 0), slope=-2, color="0.8", lw=1, zorder=0)
-            axes.set(xlim=(-4.6, 4.6), ylim=(-4.6, 4.6))
-        axes.plot(curves[:, :, 0], curves[:, :, 1], lw=1.8)
-        axes.set(title=name, xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+        for point, slope in plane.straight:
+            axes.axline(point, slope=slope, color="0.8", lw=1, zorder=0)
+        for line in plane.lines:
+            axes.plot(*line.T, color="0.8", lw=1, zorder=0)
+        if plane.limits is not None:
+            axes.set(xlim=plane.limits[0], ylim=plane.limits[1])
+        drawn = plane.project(curves.astype(np.float64))
+        if plane.dots:
+            axes.plot(drawn[:, :DOTTED, 0], drawn[:, :DOTTED, 1], ".", ms=4)
+        else:
+            axes.plot(drawn[:, :, 0], drawn[:, :, 1], lw=1.8)
+        axes.set(title=name, xlabel=plane.labels[0], ylabel=plane.labels[1])
+        axes.set_aspect("equal" if plane.equal else "auto")
     return figure
 
 
@@ -119,8 +129,8 @@ def information(histories: Mapping[str, pd.DataFrame]) -> Figure:
             ``x_mae`` and ``y_mae``.
     """
     titles = {"dependence": "dependence of $Z_0$ and y", "x_mae": "X MAE", "y_mae": "Y MAE"}
-    figure = Figure(figsize=(13, 3.6 * len(histories)), layout="constrained")
-    grid = figure.subplots(len(histories), len(titles), squeeze=False)
+    figure = Figure(figsize=(13, 3.6 * max(1, len(histories))), layout="constrained")
+    grid = figure.subplots(max(1, len(histories)), len(titles), squeeze=False)[: len(histories)]
     for row, (name, history) in zip(grid, histories.items(), strict=True):
         for axes, (metric, title) in zip(row, titles.items(), strict=True):
             for seed, copy in history.groupby("seed"):
@@ -128,7 +138,8 @@ def information(histories: Mapping[str, pd.DataFrame]) -> Figure:
                 axes.plot(copy["step"], copy[metric].clip(lower=1e-4), label=f"seed {seed}")
             axes.set(title=f"{name}: {title}", xlabel="step", yscale="log")
             axes.grid(alpha=0.3)
-    grid[0, 0].legend(fontsize=8)
+    if histories:
+        grid[0, 0].legend(fontsize=8)
     return figure
 
 

@@ -17,11 +17,12 @@ __all__ = [
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from symmetry.data import Columns, Units
 from symmetry.information import (
     covariance,
     gaussian_mutual_information,
@@ -103,6 +104,8 @@ class Model(nn.Module, ABC):
     Arguments:
         sizes: The sizes of the stack, the data, the latents and the layers.
         weights: The weight of each term at the end of training, by the names in ``term_names``.
+        units: How x and y are standardised on the way into the networks and out again, so that
+            all that enters and leaves the model is in the units of the data; None for not at all.
 
     Raises:
         ValueError: If the names of the weights are not those of the terms.
@@ -114,7 +117,9 @@ class Model(nn.Module, ABC):
     encoder: MLP
     x_decoder: MLP
 
-    def __init__(self, sizes: Sizes, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, sizes: Sizes, weights: Mapping[str, float], units: Units | None = None
+    ) -> None:
         super().__init__()
         if set(weights) != set(self.term_names):
             raise ValueError(
@@ -123,17 +128,17 @@ class Model(nn.Module, ABC):
             )
         self.sizes = sizes
         self.weights = dict(weights)
+        self.units = units
 
     def encode(self, x: Tensor) -> Code:
         """Encodes x, with shape (n, x_size) or (S, n, x_size)."""
-        mean, log_std = self._posterior(self._stacked(x))
+        mean, log_std = self._posterior(self._stacked(self.standardised(x, "x")))
         return Code(mean, log_std.exp().expand_as(mean), self.sizes.invariant)
 
     def decode(self, invariant: Tensor, target: Tensor) -> Tensor:
         """Decodes x̂, with shape (S, n, x_size), from Z0 and Z1 (CVAE, CVIB: from Z0 and y)."""
         z = torch.cat([self._stacked(invariant), self._stacked(target)], -1)
-        x_hat: Tensor = self.x_decoder(z)
-        return x_hat
+        return self._in_units(self.x_decoder(z), "x")
 
     def predict(self, invariant: Tensor, target: Tensor) -> Tensor | None:
         """Predicts ŷ, with shape (S, n, y_size), from Z0 and Z1; None where no y is predicted."""
@@ -141,7 +146,21 @@ class Model(nn.Module, ABC):
 
     def decoder_target(self, target: Tensor, y: Tensor) -> Tensor:
         """Chooses what the decoder takes beside Z0: Z1, or the true y for CVAE and CVIB."""
-        return y if self.decodes_from_y else target
+        return self.standardised(y, "y") if self.decodes_from_y else target
+
+    def standardised(self, rows: Tensor, side: Literal["x", "y"]) -> Tensor:
+        """Standardises rows of x or y as the networks see them; without units, not at all."""
+        if self.units is None:
+            return rows
+        columns: Columns = getattr(self.units, side)
+        return (rows - rows.new_tensor(columns.mean)) / rows.new_tensor(columns.std)
+
+    def _in_units(self, rows: Tensor, side: Literal["x", "y"]) -> Tensor:
+        # The inverse of standardised.
+        if self.units is None:
+            return rows
+        columns: Columns = getattr(self.units, side)
+        return rows * rows.new_tensor(columns.std) + rows.new_tensor(columns.mean)
 
     def terms(self, x: Tensor, y: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Computes the unweighted terms of the loss.
@@ -153,16 +172,20 @@ class Model(nn.Module, ABC):
 
         Returns:
             The terms by name, each with shape (S,): divergences and dependence in nats, squared
-            errors summed over coordinates and averaged over rows.
+            errors summed over coordinates and averaged over rows, after standardisation.
         """
-        mean, log_std = self._posterior(x)
+        mean, log_std = self._posterior(self.standardised(x, "x"))
         z = mean + log_std.exp() * noise
         invariant, target = z[..., : self.sizes.invariant], z[..., self.sizes.invariant :]
         x_hat = self.decode(invariant, self.decoder_target(target, y))
-        terms = {"kl": kl_to_standard_normal(mean, log_std), "x": squared_error(x_hat, x)}
+        terms = {
+            "kl": kl_to_standard_normal(mean, log_std),
+            "x": self._squared_error(x_hat, x, "x"),
+        }
         y_hat = self.predict(invariant, target)
         if y_hat is not None:
-            terms["y"] = squared_error(y_hat, y)
+            terms["y"] = self._squared_error(y_hat, y, "y")
+        y = self.standardised(y, "y")
         return terms | self._invariance_terms(mean, log_std, invariant, y)
 
     def mean_absolute_errors(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -173,13 +196,22 @@ class Model(nn.Module, ABC):
             y: The targets, with shape (S, n, y_size).
 
         Returns:
-            ``x_mae`` and ``y_mae``, each with shape (S,), from the latent means.
+            ``x_mae`` and ``y_mae``, each with shape (S,), from the latent means, standardised.
         """
         code = self.encode(x)
         x_hat = self.decode(code.invariant, self.decoder_target(code.target, y))
         y_hat = self.predict(code.invariant, code.target)
-        errors = {"x_mae": absolute_error(x_hat, x)}
-        return errors if y_hat is None else errors | {"y_mae": absolute_error(y_hat, y)}
+        errors = {"x_mae": self.absolute_error(x_hat, x, "x")}
+        if y_hat is not None:
+            errors["y_mae"] = self.absolute_error(y_hat, y, "y")
+        return errors
+
+    def absolute_error(self, estimate: Tensor, truth: Tensor, side: Literal["x", "y"]) -> Tensor:
+        r"""Computes :math:`\overline{\sum_j |\hat a_j - a_j|}`, standardised, with shape (S,)."""
+        return absolute_error(self.standardised(estimate, side), self.standardised(truth, side))
+
+    def _squared_error(self, estimate: Tensor, truth: Tensor, side: Literal["x", "y"]) -> Tensor:
+        return squared_error(self.standardised(estimate, side), self.standardised(truth, side))
 
     def objective(self, terms: Mapping[str, Tensor]) -> Tensor:
         r"""Sums the weighted terms, :math:`\sum_k w_k \ell_k`, with shape (S,)."""
@@ -239,8 +271,10 @@ class StibWithoutRegularizer(Model):
     key = "stib_wo_reg"
     term_names: ClassVar[tuple[str, ...]] = ("kl", "x", "y")
 
-    def __init__(self, sizes: Sizes, weights: Mapping[str, float]) -> None:
-        super().__init__(sizes, weights)
+    def __init__(
+        self, sizes: Sizes, weights: Mapping[str, float], units: Units | None = None
+    ) -> None:
+        super().__init__(sizes, weights, units)
         self.encoder = self._mlp(sizes.x, self.latent_size, bias=False)
         self.log_std = nn.Parameter(torch.zeros(sizes.stack, 1, self.latent_size))
         self.x_decoder = self._mlp(self.latent_size, sizes.x)
@@ -248,8 +282,7 @@ class StibWithoutRegularizer(Model):
 
     def predict(self, invariant: Tensor, target: Tensor) -> Tensor:
         """Predicts ŷ, with shape (S, n, y_size), from the target part alone."""
-        y_hat: Tensor = self.y_decoder(self._stacked(target))
-        return y_hat
+        return self._in_units(self.y_decoder(self._stacked(target)), "y")
 
     def _predictor_size(self) -> int:
         return self.sizes.target
@@ -311,8 +344,10 @@ class CVAE(Model):
     term_names: ClassVar[tuple[str, ...]] = ("kl", "x")
     decodes_from_y = True
 
-    def __init__(self, sizes: Sizes, weights: Mapping[str, float]) -> None:
-        super().__init__(sizes, weights)
+    def __init__(
+        self, sizes: Sizes, weights: Mapping[str, float], units: Units | None = None
+    ) -> None:
+        super().__init__(sizes, weights, units)
         self.encoder = self._mlp(sizes.x, 2 * sizes.invariant, bias=False)
         self.x_decoder = self._mlp(sizes.invariant + sizes.y, sizes.x)
 
@@ -423,8 +458,10 @@ class STIB(StibWithoutRegularizer):
     key = "stib"
     term_names: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence", "injectivity")
 
-    def __init__(self, sizes: Sizes, weights: Mapping[str, float]) -> None:
-        super().__init__(sizes, weights)
+    def __init__(
+        self, sizes: Sizes, weights: Mapping[str, float], units: Units | None = None
+    ) -> None:
+        super().__init__(sizes, weights, units)
         self.critics = Critics(sizes)
 
     def objective(self, terms: Mapping[str, Tensor]) -> Tensor:

@@ -1,7 +1,6 @@
 """A typed and validated view of params.yaml."""
 
 __all__ = [
-    "DataParams",
     "EvaluateParams",
     "ModelParams",
     "ModelsParams",
@@ -13,45 +12,17 @@ __all__ = [
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-
-def _number(value: Any) -> Any:
-    # DVC's `-S` writes 0.00001 as 1e-05, which YAML 1.1 takes for a string.
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+from symmetry.blocks import Block, Count, NotNegative, Positive, Seed, Share
+from symmetry.tasks import TASKS, Task
 
 
 class ParamsError(ValueError):
     """Says which parameter is wrong, what was found and what is allowed."""
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class DataParams(_Block):
-    """Holds how the data sets are drawn."""
-
-    train_rows: Count
-    validation_rows: Annotated[int, Field(ge=2)]
-    test_rows: Annotated[int, Field(ge=100)]
-    seed: Seed
-
-
-class TrainParams(_Block):
+class TrainParams(Block):
     """Holds what all trainings share."""
 
     seeds: Count
@@ -61,7 +32,7 @@ class TrainParams(_Block):
     threads: Count | None
 
 
-class EvaluateParams(_Block):
+class EvaluateParams(Block):
     """Holds how the metrics are estimated."""
 
     neighbours: Annotated[int, Field(ge=1, lt=100)]
@@ -69,7 +40,7 @@ class EvaluateParams(_Block):
     seed: Seed
 
 
-class ModelParams(_Block):
+class ModelParams(Block):
     """Holds the hyperparameters that every model has."""
 
     steps: Count
@@ -136,22 +107,30 @@ class StibKernelParams(PredictorParams):
     weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence")
 
 
-class ModelsParams(_Block):
-    """Holds one block of hyperparameters a model."""
-
-    vae: PredictorParams
-    stib_wo_reg: PredictorParams
-    cvae: ModelParams
-    cvib: CvibParams
-    stib: StibParams
-    stib_kernel: StibKernelParams
+# Null in the file is no block, so the annotations do not allow None: it stands for no key at all.
+_NO_BLOCK: Any = Field(default=None)
 
 
-class Params(_Block):
+class ModelsParams(Block):
+    """Holds one block of hyperparameters a model; a model without a block is not trained."""
+
+    vae: PredictorParams = _NO_BLOCK
+    stib_wo_reg: PredictorParams = _NO_BLOCK
+    cvae: ModelParams = _NO_BLOCK
+    cvib: CvibParams = _NO_BLOCK
+    stib: StibParams = _NO_BLOCK
+    stib_kernel: StibKernelParams = _NO_BLOCK
+
+    def given(self) -> list[str]:
+        """Returns the names of the models that have a block, in the order of the table."""
+        return [key for key in type(self).model_fields if getattr(self, key) is not None]
+
+
+class Params(Block):
     """Holds all of params.yaml."""
 
     model: Literal["vae", "stib_wo_reg", "cvae", "cvib", "stib", "stib_kernel"]
-    data: DataParams
+    data: Task
     train: TrainParams
     evaluate: EvaluateParams
     models: ModelsParams
@@ -168,19 +147,33 @@ def parse(content: Any) -> Params:
             range; all such faults are named, each with what was found and what is allowed.
     """
     try:
-        return Params.model_validate(content)
+        params = Params.model_validate(content)
     except ValidationError as error:
         faults = "\n".join(f"  {_fault(dict(fault))}" for fault in error.errors())
         raise ParamsError(f"params.yaml is not valid:\n{faults}") from None
+    if params.model not in params.models.given():
+        allowed = ", ".join(params.models.given()) or "none, models is empty"
+        raise ParamsError(
+            f"params.yaml is not valid:\n  model: found {params.model!r}, which has no block under"
+            f" models; allowed: {allowed}"
+        )
+    return params
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    *parents, name = fault["loc"] or ("params.yaml",)
-    key = ".".join(map(str, (*parents, name)))
+    place = list(fault["loc"] or ("params.yaml",))
+    block: Any = Params
+    if place[0] == "data" and len(place) > 1:  # pydantic puts the name of the task in between
+        block = TASKS[place.pop(1)]
+    *parents, _ = place
+    key = ".".join(map(str, place))
+    if fault["type"] == "union_tag_invalid":
+        found, allowed = fault["input"]["task"], fault["ctx"]["expected_tags"]
+        return f"{key}.task: found {found!r}; allowed: {allowed}"
     if fault["type"] == "extra_forbidden":
-        block: Any = Params
-        for parent in parents:
-            block = block.model_fields[parent].annotation
+        if block is Params:
+            for parent in parents:
+                block = block.model_fields[parent].annotation
         return f"{key}: unknown key (value {fault['input']!r}); allowed: " + ", ".join(
             block.model_fields
         )

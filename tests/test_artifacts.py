@@ -4,6 +4,8 @@ import json
 import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,8 @@ from symmetry.artifacts import (
     write_json,
     write_tensors,
 )
-from symmetry.data import Dataset, spiral
+from symmetry.data import Columns, Dataset, Units
+from symmetry.tasks.spiral import spiral
 
 ARRAYS = {
     "ints": np.arange(6).reshape(2, 3),
@@ -337,3 +340,68 @@ def test_a_damaged_npz_is_refused_with_its_path(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"d\.npz is not a whole npz file"):
         read_arrays(path)
+
+
+# ---- Large data sets ---------------------------------------------------------------------------
+
+UNITS = Units(Columns(("a", "größe"), (0.1, 1e9), (1 / 3, 2.0)), Columns(("c",), (0.0,), (1.0,)))
+
+
+def test_units_come_back_with_their_data_set(tmp_path):
+    rows = default_rng(0).standard_normal((10, 3))
+    write_dataset(tmp_path / "d.npz", Dataset(rows[:, :2], rows[:, 2:], units=UNITS))
+    found = read_dataset(tmp_path / "d.npz")
+    assert found.units == UNITS
+    np.testing.assert_array_equal(found.x, rows[:, :2])
+    np.testing.assert_array_equal(found.y, rows[:, 2:])
+
+
+def test_a_data_set_is_mapped_from_its_file_and_nobody_can_change_it_there(tmp_path):
+    rows = default_rng(0).standard_normal((10, 3))
+    write_dataset(tmp_path / "d.npz", Dataset(rows, np.asfortranarray(rows)))
+    content = (tmp_path / "d.npz").read_bytes()
+    found = read_dataset(tmp_path / "d.npz")
+    for array in (found.x, found.y):
+        assert isinstance(array, np.memmap)
+        np.testing.assert_array_equal(array, rows)
+        array[:] = 0
+    assert (tmp_path / "d.npz").read_bytes() == content
+
+
+def test_a_compressed_data_set_is_read_too(tmp_path):
+    rows = default_rng(0).standard_normal((10, 3))
+    np.savez_compressed(tmp_path / "d.npz", x=rows, y=rows)
+    np.testing.assert_array_equal(read_dataset(tmp_path / "d.npz").y, rows)
+
+
+MEASURED = """
+import resource, sys, torch
+from symmetry.artifacts import read_dataset
+from symmetry.models import MODELS, Sizes
+from symmetry.training import cosine, train
+model = MODELS["stib_wo_reg"](Sizes(1, 18, 2, hidden=4), {"kl": 1.0, "x": 1.0, "y": 1.0})
+validation = read_dataset("small.npz")
+def fit(data):
+    train(model, data, validation, seeds=[0], bias_scale=0, steps=2, batch_size=8,
+          learning_rates={"model": cosine(1e-3, 0)}, kl_weight=lambda done: 1, validate_every=2)
+fit(validation)  # what Python and PyTorch themselves take
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+fit(read_dataset("large.npz"))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_training_on_many_rows_takes_at_most_twice_their_memory(tmp_path):
+    # Linear in the rows: 10⁷ of 20 columns take ten times as much.
+    rows = default_rng(0).standard_normal((1_000_000, 20))
+    write_dataset(tmp_path / "large.npz", Dataset(rows[:, :18], rows[:, 18:]))
+    write_dataset(tmp_path / "small.npz", Dataset(rows[:500, :18], rows[:500, 18:]))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    # A process starts with the peak of the one that forked it, but not of one that a shell forks.
+    command = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, MEASURED]
+    process = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    taken = int(process.stdout) * unit
+    assert 0.4 * rows.nbytes < taken < 2 * rows.nbytes, process.stderr

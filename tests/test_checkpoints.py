@@ -12,6 +12,7 @@ import torch
 import symmetry
 from symmetry.artifacts import read_tensors, write_arrays, write_tensors
 from symmetry.checkpoints import load, save
+from symmetry.data import Columns, Units
 from symmetry.models import MODELS, Sizes
 
 SIZES = Sizes(stack=2, x=5, y=3, invariant=2, target=1, hidden=7, critic=4, memory=3)
@@ -169,3 +170,31 @@ def test_the_tensor_that_does_not_fit_is_named(tmp_path):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent"):
         load(tmp_path / "absent.safetensors")
+
+
+UNITS = Units(
+    Columns(tuple("abcde"), (0.1, 1 / 3, -2.5e-9, 1e9, 0.0), (0.2, 1.0, 1e-9, 3.0, 7.0)),
+    Columns(("größe", 'a "b"', ""), (0.0, 1.0, 2.0), (1.0, 1.0, 1.0)),
+)
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_the_units_travel_with_the_weights_to_the_bit(tmp_path, key):
+    model = build(key)
+    model.units = UNITS
+    save(tmp_path / "w.safetensors", model)
+    loaded = load(tmp_path / "w.safetensors")
+    assert loaded.units == UNITS
+    x = batch(model)[0]
+    assert torch.equal(loaded.encode(x).mean, model.encode(x).mean)
+    save(tmp_path / "plain.safetensors", build(key))
+    assert load(tmp_path / "plain.safetensors").units is None
+
+
+@pytest.mark.parametrize("units", ["3", "{}", '{"x": {}, "y": {}}', "[1]", "null"])
+def test_damaged_units_are_refused_with_the_path(tmp_path, units):
+    save(tmp_path / "w.safetensors", build("vae"))
+    tensors, metadata = read_tensors(tmp_path / "w.safetensors")
+    write_tensors(tmp_path / "w.safetensors", tensors, {**metadata, "units": units})
+    with pytest.raises(ValueError, match=r"w\.safetensors does not describe a model"):
+        load(tmp_path / "w.safetensors")

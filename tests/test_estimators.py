@@ -5,8 +5,8 @@ import pytest
 from numpy.random import default_rng
 from scipy.special import digamma
 
-from symmetry.data import invariant, spiral
 from symmetry.estimators import mutual_information_bits, permutation_null, whiten
+from symmetry.tasks.spiral import invariant, spiral
 
 
 def by_brute_force(x, y, neighbours):

@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from numpy.random import default_rng
 
-from symmetry.data import spiral
 from symmetry.figures import ablation, information, latent_space, orbits, reconstruction, training
+from symmetry.tasks import Plane
+from symmetry.tasks.spiral import Spiral, spiral
 
 DATA = spiral(600, default_rng(0))
+SPIRAL = Spiral(task="spiral", train_rows=1, validation_rows=2, test_rows=100, seed=0).plane
 CODES = {
     "VAE": (DATA.x[:, 0], DATA.x[:, 1]),
     "STIB_WO_REG": (DATA.x[:, 1], DATA.t),
@@ -71,7 +73,7 @@ FIGURES = {
     "reconstruction": lambda: draw_reconstruction(DATA.y),
     "reconstruction without y": lambda: draw_reconstruction(None),
     "training": lambda: training(CURVES, {"objective": "objective", "y": "error of y"}),
-    "orbits": lambda: orbits({"VAE": ORBITS, "STIB": ORBITS}, level_lines=True),
+    "orbits": lambda: orbits({"VAE": ORBITS, "STIB": ORBITS}, SPIRAL),
     "information": lambda: information({"STIB": HISTORY, "STIB_KERNEL": HISTORY}),
     "ablation": lambda: ablation(STUDIES, {"mi": "leak", "x_mae": "X MAE"}),
 }
@@ -202,7 +204,7 @@ def test_a_model_has_one_colour_in_all_panels_of_training():
 
 
 def test_orbits_have_a_panel_a_model_and_a_line_an_orbit_above_the_true_levels():
-    figure = orbits({"VAE": ORBITS, "STIB": 0.5 * ORBITS}, level_lines=True)
+    figure = orbits({"VAE": ORBITS, "STIB": 0.5 * ORBITS}, SPIRAL)
     assert titles(figure) == ["VAE", "STIB"]
     for axes, curves in zip(figure.axes, (ORBITS, 0.5 * ORBITS), strict=True):
         drawn = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 20]
@@ -214,7 +216,7 @@ def test_orbits_have_a_panel_a_model_and_a_line_an_orbit_above_the_true_levels()
 
 
 def test_orbits_of_other_data_have_no_true_levels():
-    (axes,) = orbits({"A": ORBITS}, level_lines=False).axes
+    (axes,) = orbits({"A": ORBITS}, Plane()).axes
     assert len(axes.lines) == ORBITS.shape[1]
 
 

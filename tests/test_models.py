@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from symmetry.data import Columns, Units
 from symmetry.information import covariance, gaussian_mutual_information
 from symmetry.kernels import normalized_hsic
 from symmetry.models import MODELS, Code, Sizes
@@ -413,3 +414,43 @@ def test_in_evaluation_each_batch_stands_for_itself_and_leaves_no_trace():
     torch.testing.assert_close(first, own)
     critics.train()  # and the first training batch starts the average anew
     torch.testing.assert_close(critics(z0, y)["dependence"], own)
+
+
+# ---- Units -------------------------------------------------------------------------------------
+
+UNITS = Units(
+    Columns(tuple("abcde"), (1.0, -2.0, 0.0, 30.0, 5.0), (2.0, 0.1, 1.0, 7.0, 0.5)),
+    Columns(tuple("uvw"), (4.0, 0.0, -9.0), (0.5, 3.0, 20.0)),
+)
+
+
+def in_units(rows, columns):
+    return rows * rows.new_tensor(columns.std) + rows.new_tensor(columns.mean)
+
+
+@every_model
+def test_a_model_with_units_does_to_data_what_one_without_does_to_standardised_data(key):
+    plain, own = build(key), build(key)
+    own.units = UNITS
+    x, y, noise = batch(plain)
+    x_raw, y_raw = in_units(x, UNITS.x), in_units(y, UNITS.y)
+    code, own_code = plain.encode(x), own.encode(x_raw)
+    torch.testing.assert_close(own_code.mean, code.mean)
+    target, own_target = (
+        plain.decoder_target(code.target, y),
+        own.decoder_target(code.target, y_raw),
+    )
+    x_hat = plain.decode(code.invariant, target)
+    torch.testing.assert_close(own.decode(code.invariant, own_target), in_units(x_hat, UNITS.x))
+    y_hat = plain.predict(code.invariant, code.target)
+    if y_hat is not None:
+        found = own.predict(code.invariant, code.target)
+        torch.testing.assert_close(found, in_units(y_hat, UNITS.y))
+    for method, given, raw in (
+        ("terms", (x, y, noise), (x_raw, y_raw, noise)),
+        ("mean_absolute_errors", (x, y), (x_raw, y_raw)),
+    ):
+        expected, found = getattr(plain, method)(*given), getattr(own, method)(*raw)
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value)

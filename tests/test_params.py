@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from symmetry.models import MODELS, Sizes
 from symmetry.params import ModelsParams, Params, ParamsError, parse
+from symmetry.tasks import TASKS
 
 CONTENT = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
 
@@ -24,7 +25,8 @@ def leaves(block, prefix=""):
 
 
 LEAVES = dict(leaves(CONTENT))
-TEXTS = ("model", "train.device")
+TEXTS = ("model", "train.device", "data.task")
+REQUIRED = [key for key in LEAVES if key != "data.task"]
 NUMBERS = [key for key in LEAVES if key not in TEXTS]
 FLOATS = [key for key in NUMBERS if isinstance(LEAVES[key], float)]
 INTEGERS = [key for key in NUMBERS if key not in FLOATS]
@@ -73,7 +75,9 @@ def test_the_keys_of_params_yaml_are_those_of_the_typed_params():
     def keys(block):
         fields = block.model_fields.items()
         return {
-            name: keys(field.annotation)
+            name: keys(TASKS["spiral"])
+            if name == "data"
+            else keys(field.annotation)
             if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
             else None
             for name, field in fields
@@ -138,7 +142,7 @@ def test_the_ends_of_a_range_belong_to_it(key, value):
 # ---- What is wrong -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", LEAVES)
+@pytest.mark.parametrize("key", REQUIRED)
 def test_a_misspelt_key_is_named_with_its_value_and_the_keys_allowed(key):
     content = changed(key, lambda block, name: block.update({f"{name}x": block.pop(name)}))
     missing, unknown = sorted(refusal(content), key=lambda fault: "unknown" in fault)
@@ -149,7 +153,7 @@ def test_a_misspelt_key_is_named_with_its_value_and_the_keys_allowed(key):
     assert name in re.split(r"[ ,]+", unknown.partition("allowed: ")[2])
 
 
-@pytest.mark.parametrize("key", LEAVES)
+@pytest.mark.parametrize("key", REQUIRED)
 def test_a_removed_key_is_named(key):
     (fault,) = refusal(changed(key, lambda block, name: block.pop(name)))
     assert fault.startswith(f"{key}: missing")
@@ -246,3 +250,60 @@ def test_a_file_that_is_no_mapping_is_refused(content):
     (fault,) = refusal(content)
     assert repr(content) in fault
     assert fault.startswith("params.yaml: found")
+
+
+# ---- Tasks and models of one's own choice ------------------------------------------------------
+
+FILE = {"task": "file", "path": "mine.csv", "x": ["a"], "y": ["b"], "seed": 0}
+
+
+def test_without_a_name_the_task_is_the_papers():
+    content = changed("data.task", lambda block, name: block.pop(name))
+    assert parse(content).data == parse(CONTENT).data
+
+
+def test_an_unknown_task_is_refused_and_all_that_exist_are_named():
+    allowed = assert_refused("data.task", "foo")
+    for key in TASKS:
+        assert f"'{key}'" in allowed
+
+
+def test_a_misspelt_name_of_the_task_is_an_unknown_key():
+    (fault,) = refusal(
+        changed("data.task", lambda block, name: block.update(taskx=block.pop(name)))
+    )
+    assert fault.startswith("data.taskx: unknown key (value 'spiral'); allowed: ")
+
+
+@pytest.mark.parametrize("key", set(TASKS) - {"file"})
+def test_drawn_tasks_share_their_keys(key):
+    assert parse(with_value("data.task", key)).data.task == key
+
+
+def test_a_file_has_its_own_keys_and_faults_in_them_are_named():
+    assert parse({**CONTENT, "data": FILE}).data.x == ["a"]
+    bad = {**FILE, "x": [], "bad_rows": "ignore", "rows": 3, "test_share": 1.5, "separator": ";;"}
+    del bad["y"]
+    faults = refusal({**CONTENT, "data": bad})
+    assert {fault.partition(":")[0] for fault in faults} == {
+        *("data.x", "data.y", "data.bad_rows", "data.rows", "data.test_share", "data.separator")
+    }
+    assert any(fault.startswith("data.rows: unknown key (value 3); allowed: ") for fault in faults)
+
+
+@pytest.mark.parametrize("block", [None, [], "spiral", 3], ids=repr)
+def test_a_data_block_that_is_no_mapping_is_refused(block):
+    (fault,) = refusal({**CONTENT, "data": block})
+    assert fault.startswith(f"data: found {block!r}")
+
+
+def test_a_model_without_a_block_is_left_out_and_cannot_be_the_headline():
+    alone = {"stib": CONTENT["models"]["stib"]}
+    assert parse({**CONTENT, "models": alone}).models.given() == ["stib"]
+    (fault,) = refusal({**CONTENT, "models": alone, "model": "vae"})
+    assert fault == "model: found 'vae', which has no block under models; allowed: stib"
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_null_is_no_block_of_a_model(key):
+    assert_refused(f"models.{key}", None)

@@ -16,7 +16,7 @@ from stages.study import changed
 from symmetry import symmetries
 from symmetry.artifacts import read_yaml, write_dataset, write_tensors
 from symmetry.checkpoints import load, save
-from symmetry.data import Dataset
+from symmetry.data import Columns, Dataset, Units
 from symmetry.models import MODELS, Sizes
 from symmetry.params import Params, ParamsError
 
@@ -398,3 +398,63 @@ def test_a_study_that_has_not_run_is_named(gathered):
         gathered()
     assert "studies/results/critic_2.csv" in raised.value.code
     assert not Path("metrics").exists()
+
+
+# ---- Columns by name ---------------------------------------------------------------------------
+
+UNITS = Units(
+    Columns(("speed", "mass"), (5.0, 100.0), (2.0, 10.0)),
+    Columns(("u", "v", "w"), (0.0, 50.0, 1.0), (1.0, 20.0, 3.0)),
+)
+
+
+def give_units(key):
+    model = load(weights(key))
+    model.units = UNITS
+    save(weights(key), model)
+
+
+@pytest.mark.parametrize("key", ["stib", "cvae"])
+def test_a_model_that_knows_its_columns_finds_them_by_name_and_answers_in_their_units(run, key):
+    give_units(key)
+    pool = POOL * [2.0, 10.0] + [5.0, 100.0]
+    write_dataset("data/validation.npz", Dataset(pool, np.zeros((30, 1))))
+    x, y = X * [2.0, 10.0] + [5.0, 100.0], Y * [1.0, 20.0, 3.0] + [0.0, 50.0, 1.0]
+    rows = np.column_stack([y[:, 2], x[:, 1], y[:, 0], x[:, 0], y[:, 1]])
+    write_rows("rows.csv", rows, "w,mass,u,speed,v")
+    run("rows.csv", "--count", 3, "-o", "out.csv", "--model", weights(key))
+    table = pd.read_csv("out.csv")
+    predicted_names = ["u_hat", "v_hat", "w_hat", "change"] if key == "stib" else []
+    assert list(table.columns) == ["row", "speed", "mass", *predicted_names]
+    model = load(weights(key))
+    model.units = None
+    expected = (
+        symmetries.partners(
+            model,
+            torch.tensor(X, dtype=torch.float32),
+            3,
+            torch.Generator().manual_seed(0),
+            pool=torch.tensor(POOL, dtype=torch.float32),
+            y=torch.tensor(Y, dtype=torch.float32) if key == "cvae" else None,
+        )[0]
+        .transpose(0, 1)
+        .reshape(15, 2)
+        .numpy()
+    )
+    found = (table[["speed", "mass"]].to_numpy() - [5.0, 100.0]) / [2.0, 10.0]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_column_that_the_model_knows_and_the_file_does_not_is_named(refused):
+    give_units("stib")
+    message = refused("rows.csv")
+    assert "rows.csv has no column 'speed', 'mass'" in message
+    assert "it has 'a', 'b', 'c', 'd', 'e'" in message
+
+
+def test_the_pool_is_that_of_the_models_own_pipeline(run, folder, tmp_path_factory, monkeypatch):
+    run("rows.csv", "-o", "here.csv")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    run(folder / "rows.csv", "-o", "there.csv", "--model", folder / weights("stib"))
+    assert Path("there.csv").read_bytes() == (folder / "here.csv").read_bytes()

@@ -5,10 +5,10 @@ import pytest
 import torch
 from numpy.random import default_rng
 
-from symmetry.data import invariant, level, spiral
 from symmetry.information import covariance, gaussian_mutual_information
 from symmetry.models import Critics, Sizes
 from symmetry.probes import fresh_critic_nats, leak_r2
+from symmetry.tasks.spiral import invariant, level, spiral
 
 DATA = spiral(6000, default_rng(0))
 U, M, LENGTH = invariant(DATA.x), level(DATA.x), np.linalg.norm(DATA.y, axis=1)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from symmetry.data import spiral
 from symmetry.references import reference_rows
+from symmetry.tasks.spiral import Spiral, spiral
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return reference_rows(spiral(10_000, default_rng(0)), neighbours=20)
+    return reference_rows(spiral(10_000, default_rng(0)), Spiral.truth, neighbours=20)
 
 
 def row_about(rows, word):
@@ -46,6 +46,8 @@ def test_the_bayes_row_is_the_best_possible_prediction_of_y(rows):
 
 def test_the_neighbours_reach_the_estimator():
     data = spiral(500, default_rng(1))
-    few, many = (row_about(reference_rows(data, k), "linear")["mi_z0_y"] for k in (3, 20))
+    few, many = (
+        row_about(reference_rows(data, Spiral.truth, k), "linear")["mi_z0_y"] for k in (3, 20)
+    )
     assert few != many
     assert np.isfinite([few, many]).all()

@@ -8,13 +8,16 @@ import pytest
 
 from symmetry.models import MODELS
 from symmetry.tables import (
-    PUBLISHED,
     comparison,
     history_frame,
     markdown,
+    shortcomings,
     spread,
     training_curves,
 )
+from symmetry.tasks.spiral import Spiral
+
+PUBLISHED = Spiral.published
 
 STIB = {
     "x_mae": 0.0284,
@@ -46,7 +49,7 @@ METRICS = {"stib": STIB, "cvae": CVAE, "stib_kernel": OURS}
 
 
 def table():
-    return comparison(METRICS, {"Bayes-optimal y": BAYES})
+    return comparison(METRICS, {"Bayes-optimal y": BAYES}, PUBLISHED)
 
 
 def rows_of(text):
@@ -133,7 +136,7 @@ def test_the_markdown_states_what_no_dependence_reads():
 
 
 def test_the_markdown_needs_no_references():
-    paper, _ = rows_of(markdown(comparison({"stib": STIB}, {}), (0.0, 0.0)))
+    paper, _ = rows_of(markdown(comparison({"stib": STIB}, {}, PUBLISHED), (0.0, 0.0)))
     assert [row[0] for row in paper] == ["Model", "STIB"]
 
 
@@ -202,3 +205,58 @@ def test_seeds_are_summarised_as_mean_sd_and_worst_which_is_the_highest():
     assert summary["seed"].tolist() == ["mean", "sd", "worst"]
     assert summary["x_mae"].tolist() == pytest.approx([3, 7**0.5, 6])
     assert summary["y_mae"].tolist() == pytest.approx([0.25, 0.25, 0.5])
+
+
+# ---- Tasks of one's own ------------------------------------------------------------------------
+
+CONSTANT = {"x_mae": 4.0, "y_mae": 3.0, "mi_z0_y": None}
+FOUND = {"x_mae": 0.1, "y_mae": 0.5, "mi_z0_y_sampled": 0.02, "leak_r2": 0.01}
+FOUND |= {"reencode_error": 0.1, "mi_z0_y": 0.3}
+
+
+def test_a_task_without_published_numbers_has_neither_them_nor_what_it_cannot_tell():
+    frame = comparison({"stib": FOUND, "stib_kernel": FOUND}, {"Constant": CONSTANT}, {})
+    assert not [column for column in frame if column.endswith("_published")]
+    text = markdown(frame, (-0.01, 0.02), standardised=True)
+    paper, symmetry = rows_of(text)
+    assert paper[1:] == [
+        ["STIB", "0.100", "0.500", "0.300"],
+        ["STIB_KERNEL", "0.100", "0.500", "0.300"],
+        ["Constant", "4.000", "3.000", "–"],
+    ]
+    assert symmetry[0] == [
+        *("Model", "MI, sampled and whitened [bits]", "leak R²", "re-encode error")
+    ]
+    assert "published" not in text
+    assert "paper" not in text
+    assert "errors are in standard deviations" in text
+    assert "Warning" not in text
+
+
+def test_a_model_that_found_a_symmetry_has_no_shortcomings():
+    assert shortcomings(FOUND, CONSTANT, (-0.01, 0.02)) == []
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"leak_r2": 0.06}, "leak R² 0.060 > 0.050"),
+        ({"mi_z0_y_sampled": 0.08}, "sampled MI 0.080 > 0.070"),
+        ({"reencode_error": 0.6}, "re-encode error 0.600 > 0.500"),
+        ({"y_mae": 2.9}, "Y MAE 2.900 > 2.850"),
+        ({"x_mae": 3.9}, "X MAE 3.900 > 3.800"),
+    ],
+)
+def test_each_shortcoming_is_said_with_its_limit_and_warned_of(metrics, said):
+    metrics = {**FOUND, **metrics}
+    found = shortcomings(metrics, CONSTANT, (-0.01, 0.02))
+    assert found == [said]
+    frame = comparison({"stib": metrics}, {"Constant": CONSTANT}, {})
+    text = markdown(frame, (-0.01, 0.02), warnings={"STIB": found, "VAE": []})
+    assert text.endswith(f"\nWarning: STIB has found no symmetry: {said}.\n")
+    assert text.count("Warning") == 1
+
+
+def test_what_a_model_lacks_is_no_shortcoming():
+    metrics = {**FOUND, "y_mae": None, "reencode_error": None}
+    assert shortcomings(metrics, CONSTANT, (-0.01, 0.02)) == []

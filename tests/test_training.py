@@ -8,9 +8,10 @@ import pytest
 import torch
 from numpy.random import default_rng
 
-from symmetry.data import Dataset, spiral
+from symmetry.data import Dataset
 from symmetry.models import MODELS, Sizes
 from symmetry.networks import initialise
+from symmetry.tasks.spiral import spiral
 from symmetry.training import cosine, geometric, train
 
 TRAINING = spiral(300, default_rng(0))

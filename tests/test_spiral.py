@@ -5,7 +5,8 @@ import pytest
 from numpy.random import default_rng
 from scipy.stats import kstest, pearsonr
 
-from symmetry.data import Dataset, bayes_prediction, invariant, level, spiral
+from symmetry.data import Dataset
+from symmetry.tasks.spiral import bayes_prediction, invariant, level, spiral
 
 
 def square(rows, seed=0):

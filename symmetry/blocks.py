@@ -1,0 +1,31 @@
+"""What the blocks of params.yaml are made of: a strict base and the kinds of numbers."""
+
+__all__ = ["Block", "Count", "NotNegative", "Number", "Positive", "Seed", "Share"]
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _number(value: Any) -> Any:
+    # DVC's `-S` writes 0.00001 as 1e-05, which YAML 1.1 takes for a string.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Block(BaseModel):
+    """Is what all blocks share: keys of the right type, none unknown and none changed later."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
