@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from stages.study import changed
 from stages.train import fit
 from symmetry.artifacts import read_yaml
-from symmetry.data import spiral
 from symmetry.models import MODELS, Model
+from symmetry.tasks.spiral import spiral
 
 
 def main() -> None:

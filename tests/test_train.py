@@ -8,8 +8,8 @@ from numpy.random import default_rng
 
 from stages import train as stage
 from symmetry.artifacts import read_tensors, write_dataset, write_tensors
-from symmetry.data import spiral
 from symmetry.params import parse
+from symmetry.tasks.spiral import spiral
 
 every_model = pytest.mark.parametrize("key", MODELS)
 
