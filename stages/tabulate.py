@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from numpy.random import default_rng
 
 from stages import plain_errors, read_params
-from symmetry.artifacts import read_dataset, read_json, write_bytes
+from symmetry.artifacts import read_dataset, read_metrics, write_bytes
 from symmetry.estimators import permutation_null, whiten
 from symmetry.params import ModelsParams
 from symmetry.references import reference_rows
@@ -17,7 +17,7 @@ def main() -> None:
     params = read_params()
     neighbours = params.evaluate.neighbours
     test = read_dataset("data/test.npz")
-    metrics = {key: read_json(f"metrics/{key}.json") for key in ModelsParams.model_fields}
+    metrics = {key: read_metrics(f"metrics/{key}.json") for key in ModelsParams.model_fields}
     # The closed forms hold for the paper's task, whose data alone come with t.
     references = {} if test.t is None else reference_rows(test, neighbours)
     table = comparison(metrics, references)

@@ -7,6 +7,7 @@ __all__ = [
     "read_csv",
     "read_dataset",
     "read_json",
+    "read_metrics",
     "read_tensors",
     "read_yaml",
     "write_arrays",
@@ -20,15 +21,18 @@ __all__ = [
 import csv
 import io
 import json
+import math
 import os
+import re
+import reprlib
 import tempfile
+import textwrap
 import uuid
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import safetensors
@@ -48,21 +52,58 @@ class TakenOverError(RuntimeError):
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Writes a file atomically: readers see the old content or the new, never a part.
 
+    When it returns, the content is on the disk and survives a loss of power.
+
     Arguments:
         path: The file to write; its folder is made if need be.
         content: The bytes to write.
+
+    Raises:
+        OSError: If they cannot be written, for instance to a full disk. It names the file and
+            the number of bytes; an old file stays as it was and nothing else is left.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        reason = f"{error.strerror or error}; {len(content)} bytes were to be written"
+        raise OSError(error.errno, reason, str(path)) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or a loss of power could leave the name without the content
         os.chmod(temporary, 0o644)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name, too
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _parsing(path: str | Path, kind: str) -> Iterator[BinaryIO]:
+    """Opens a file to parse; whatever a parser makes of its bytes, it is the file's fault.
+
+    Parsers answer broken bytes with a dozen kinds of errors, of which this makes one.
+    """
+    with open(path, "rb") as stream:
+        try:
+            yield stream
+        except Exception as error:
+            # repr tells apart what says little, as KeyError('x') does.
+            said = str(error) if isinstance(error, (ValueError, OSError)) else repr(error)
+            reason = textwrap.shorten(said, 300)
+            raise ValueError(f"{path} is not {kind}: {reason}") from None
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -72,17 +113,36 @@ def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_arrays(path: str | Path) -> Arrays:
+def read_arrays(path: str | Path, names: Iterable[str] = ()) -> Arrays:
     """Reads the named arrays of an npz file.
 
+    Arguments:
+        path: The file to read.
+        names: The arrays that it must have.
+
     Raises:
-        ValueError: If it is not an npz file, is damaged, or holds pickled objects.
+        ValueError: If it is not an npz file, is damaged, holds pickled objects, or lacks an array.
     """
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a whole npz file of arrays: {error}") from None
+    with _parsing(path, "a whole npz file of arrays") as stream, zipfile.ZipFile(stream) as file:
+        members = file.namelist()
+        if len(set(members)) < len(members):
+            raise ValueError("some arrays have the same name")
+        arrays = {name.removesuffix(".npy"): _array(file.read(name)) for name in members}
+    missing = sorted(set(names) - set(arrays))
+    if missing:
+        found = ", ".join(arrays) or "nothing"
+        raise ValueError(f"{path} lacks {' and '.join(missing)}; it has {found}")
+    return arrays
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    # numpy.load reads as far as the shape says, and a checksum is compared at the end alone: of a
+    # damaged shape it would return a part of the array.
+    stream = io.BytesIO(content)
+    array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    if stream.read(1):
+        raise ValueError(f"an array is longer than its shape {array.shape} says")
+    return array
 
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:
@@ -95,13 +155,9 @@ def read_dataset(path: str | Path) -> Dataset:
     """Reads a data set from an npz file with x, y and, where known, t.
 
     Raises:
-        ValueError: If an array is missing, has the wrong shape, or is not finite.
+        ValueError: If an array is missing, has the wrong type or shape, or is not finite.
     """
-    arrays = read_arrays(path)
-    missing = {"x", "y"} - set(arrays)
-    if missing:
-        found = ", ".join(arrays) or "nothing"
-        raise ValueError(f"{path} lacks {' and '.join(sorted(missing))}; it has {found}")
+    arrays = read_arrays(path, ("x", "y"))
     try:
         return Dataset(arrays["x"], arrays["y"], arrays.get("t"))
     except ValueError as error:
@@ -122,16 +178,13 @@ def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, str]]:
     Raises:
         ValueError: If it is not a safetensors file.
     """
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = json.loads((file.metadata() or {}).get("json", "{}"))
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} has metadata that are not json: {error}") from None
-    if not isinstance(metadata, dict):
-        raise ValueError(f"{path} has metadata that are no mapping: {metadata!r}")
+    with _parsing(path, "a safetensors file"), safetensors.safe_open(path, "numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = json.loads((file.metadata() or {}).get("json", "{}"))
+        if not isinstance(metadata, dict):
+            raise ValueError(f"its metadata are no mapping: {metadata!r}")
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError(f"its metadata are not texts: {metadata!r}")
     return tensors, metadata
 
 
@@ -145,10 +198,40 @@ def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_bytes(path, buffer.getvalue().encode())
 
 
-def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Reads the rows of a csv file with a header."""
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+def read_csv(path: str | Path, numbers: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Reads the rows of a csv file with a header, as text.
+
+    Arguments:
+        path: The file to read.
+        numbers: The columns that it must have, if it is one of finite numbers.
+
+    Raises:
+        ValueError: If it is not a csv file in UTF-8, two columns have the same name, a row has
+            more or fewer cells than the header, or it is not one of numbers and should be.
+    """
+    with _parsing(path, "a csv file") as stream:
+        text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
+        header, *rows = [row for row in csv.reader(text, strict=True) if row] or [[]]
+        if len(set(header)) < len(header):
+            raise ValueError(f"of the columns {', '.join(header)} some have the same name")
+        for number, row in enumerate(rows, 1):
+            if len(row) != len(header):
+                raise ValueError(f"row {number} has {len(row)} cells, the header {len(header)}")
+    if missing := [name for name in numbers if name not in header]:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; it has {', '.join(header)}")
+    if numbers:
+        for number, row in enumerate(rows, 1):
+            for name, cell in zip(header, row, strict=True):
+                if not _is_finite(cell):
+                    raise ValueError(f"{path}: {name} of row {number} is {cell!r}, not a number")
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def _is_finite(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -157,13 +240,81 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Reads a json file."""
-    return json.loads(Path(path).read_text())
+    """Reads a json file.
+
+    Raises:
+        ValueError: If it is not a json file, or holds a NaN or an infinity.
+    """
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not a number")
+
+    with _parsing(path, "a json file") as stream:
+        return json.loads(stream.read(), parse_constant=refuse)
+
+
+def read_metrics(path: str | Path, names: Iterable[str] = ()) -> dict[str, Any]:
+    """Reads a json file of metrics: by name a finite number, or null for none.
+
+    Arguments:
+        path: The file to read.
+        names: The metrics that it must have, as numbers.
+
+    Raises:
+        ValueError: If it is not such a file, or lacks a metric.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no metrics by name, but {reprlib.repr(content)}")
+    for name, value in content.items():
+        if value is not None and not (type(value) in (int, float) and abs(value) < math.inf):
+            found = reprlib.repr(value)
+            raise ValueError(f"{path}: {name} is {found}; allowed: a finite number or null")
+    for name in names:
+        if content.get(name) is None:
+            raise ValueError(f"{path} lacks {name}; it has {', '.join(content) or 'nothing'}")
+    return content
+
+
+_DECIMAL = {
+    "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][0-9]*)$",
+    "tag:yaml.org,2002:float": r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"
+    r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$",
+}
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Reads YAML as DVC does, where PyYAML by itself would not.
+
+    A key stands once. Numbers are decimal: 010 is the number 8 to PyYAML and 10 to DVC, 1:30 the
+    number 90 to PyYAML; here they are text, which no number parameter takes.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise ValueError(f"the key {key.value} stands twice, {key.start_mark}")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_YamlLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _DECIMAL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in _DECIMAL.items():
+    _YamlLoader.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Reads a yaml file."""
-    return yaml.safe_load(Path(path).read_text())
+    """Reads a yaml file.
+
+    Raises:
+        ValueError: If it is not a yaml file, or a key stands twice in a block.
+    """
+    with _parsing(path, "a yaml file") as stream:
+        return yaml.load(stream, _YamlLoader)
 
 
 @contextmanager

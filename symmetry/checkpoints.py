@@ -3,8 +3,11 @@
 __all__ = ["load", "save"]
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,7 +30,8 @@ def load(path: str | Path) -> Model:
     """Loads a model that :func:`save` wrote, on the CPU.
 
     Raises:
-        ValueError: If the file is not one of a model, or its tensors do not fit its sizes.
+        ValueError: If the file is not one of a model, or its tensors do not fit its sizes, are of
+            another type or not finite.
     """
     tensors, metadata = read_tensors(path)
     if metadata.get("model") not in MODELS:
@@ -36,8 +40,38 @@ def load(path: str | Path) -> Model:
         )
     try:
         sizes = Sizes(**json.loads(metadata["sizes"]))
-        model = MODELS[metadata["model"]](sizes, json.loads(metadata["weights"]))
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        weights = json.loads(metadata["weights"])
+        _check_numbers(asdict(sizes), "a whole number", int)
+        _check_numbers(weights, "a number", int, float)
+        state = {name: torch.from_numpy(array) for name, array in tensors.items()}
+        # What the file claims costs no memory on this device until the tensors bear it out.
+        with torch.device("meta"):
+            claimed = MODELS[metadata["model"]](sizes, weights)
+        _check_tensors(state, claimed)
+        model = MODELS[metadata["model"]](sizes, weights)
+        model.load_state_dict(state)
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         raise ValueError(f"{path} does not describe a model: {error}") from None
     return model.requires_grad_(False).eval()
+
+
+def _check_numbers(values: Mapping[str, Any], allowed: str, *types: type) -> None:
+    for name, value in values.items():
+        if type(value) not in types or not 0 <= value < math.inf:
+            raise ValueError(f"{name} is {value!r}; allowed: {allowed}, 0 or more")
+
+
+def _check_tensors(state: Mapping[str, torch.Tensor], claimed: Model) -> None:
+    claimed.load_state_dict(state, assign=True)  # names and shapes
+    for name, tensor in state.items():
+        if tensor.dtype != torch.float32:
+            raise ValueError(f"{name} is of {tensor.dtype}; allowed: torch.float32")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} is not finite (NaN or infinite)")

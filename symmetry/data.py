@@ -27,7 +27,8 @@ class Dataset:
             figures and no model sees it.
 
     Raises:
-        ValueError: If an array has the wrong shape, no rows, or a value that is not finite.
+        ValueError: If an array holds no real numbers, has the wrong shape, no rows, or a value
+            that is not finite.
     """
 
     x: Array
@@ -38,6 +39,8 @@ class Dataset:
         for name, array, ndim in (("x", self.x, 2), ("y", self.y, 2), ("t", self.t, 1)):
             if array is None:
                 continue
+            if array.dtype.kind not in "fiu":
+                raise ValueError(f"{name} has the type {array.dtype}; allowed: real numbers")
             if array.ndim != ndim or array.shape[0] != self.x.shape[0] or array.size == 0:
                 expected = "(n, columns)" if ndim == 2 else "(n,)"
                 raise ValueError(
