@@ -124,10 +124,10 @@ def read_arrays(path: str | Path, names: Iterable[str] = ()) -> Arrays:
         ValueError: If it is not an npz file, is damaged, holds pickled objects, or lacks an array.
     """
     with _parsing(path, "a whole npz file of arrays") as stream, zipfile.ZipFile(stream) as file:
-        members = file.namelist()
-        if len(set(members)) < len(members):
+        members = {name.removesuffix(".npy"): name for name in file.namelist()}
+        if len(members) < len(file.namelist()):
             raise ValueError("some arrays have the same name")
-        arrays = {name.removesuffix(".npy"): _array(file.read(name)) for name in members}
+        arrays = {name: _array(file.read(member)) for name, member in members.items()}
     missing = sorted(set(names) - set(arrays))
     if missing:
         found = ", ".join(arrays) or "nothing"
@@ -142,7 +142,8 @@ def _array(content: bytes) -> NDArray[Any]:
     array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     if stream.read(1):
         raise ValueError(f"an array is longer than its shape {array.shape} says")
-    return array
+    native = array.dtype.newbyteorder("=")  # PyTorch takes no other
+    return array.astype(native, copy=False)
 
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:

@@ -39,8 +39,10 @@ class Dataset:
         for name, array, ndim in (("x", self.x, 2), ("y", self.y, 2), ("t", self.t, 1)):
             if array is None:
                 continue
-            if array.dtype.kind not in "fiu":
-                raise ValueError(f"{name} has the type {array.dtype}; allowed: real numbers")
+            if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
+                raise ValueError(
+                    f"{name} has the type {array.dtype}; allowed: real numbers of up to 64 bits"
+                )
             if array.ndim != ndim or array.shape[0] != self.x.shape[0] or array.size == 0:
                 expected = "(n, columns)" if ndim == 2 else "(n,)"
                 raise ValueError(
