@@ -18,6 +18,7 @@ check: setup
 	ruff check
 	ruff format --check
 	mypy
+	python tests/requirements.py
 
 setup: .venv/installed
 

@@ -11,6 +11,9 @@ __all__ = [
     "parse",
 ]
 
+import re
+from collections.abc import Iterable
+from reprlib import Repr
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -30,8 +33,15 @@ Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+# Beyond the upper bounds lie slips of the keyboard, which would fill memory or run for years.
+Size = Annotated[int, Field(ge=1, le=10_000)]  # of a layer, a stack or a memory
+Steps = Annotated[int, Field(ge=1, le=10**8)]
+BatchSize = Annotated[int, Field(ge=2, le=10**6)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+_SHORT = Repr()  # of a value that may be the whole file
+_SHORT.maxstring = _SHORT.maxother = 100
 
 
 class ParamsError(ValueError):
@@ -45,35 +55,35 @@ class _Block(BaseModel):
 class DataParams(_Block):
     """Holds how the data sets are drawn."""
 
-    train_rows: Count
-    validation_rows: Annotated[int, Field(ge=2)]
-    test_rows: Annotated[int, Field(ge=100)]
+    train_rows: Annotated[int, Field(ge=1, le=10**8)]
+    validation_rows: Annotated[int, Field(ge=2, le=10**7)]
+    test_rows: Annotated[int, Field(ge=100, le=10**7)]
     seed: Seed
 
 
 class TrainParams(_Block):
     """Holds what all trainings share."""
 
-    seeds: Count
-    batch_size: Annotated[int, Field(ge=2)]
-    validate_every: Count
+    seeds: Annotated[int, Field(ge=1, le=1000)]
+    batch_size: BatchSize
+    validate_every: Steps
     device: Literal["auto", "cpu", "cuda"]
-    threads: Count | None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None
 
 
 class EvaluateParams(_Block):
     """Holds how the metrics are estimated."""
 
     neighbours: Annotated[int, Field(ge=1, lt=100)]
-    critic_steps: Count
+    critic_steps: Steps
     seed: Seed
 
 
 class ModelParams(_Block):
     """Holds the hyperparameters that every model has."""
 
-    steps: Count
-    batch_size: Annotated[int, Field(ge=2)] | None
+    steps: Steps
+    batch_size: BatchSize | None
     learning_rate: NotNegative
     learning_rate_end: NotNegative
     kl_weight_start: Positive
@@ -81,8 +91,8 @@ class ModelParams(_Block):
     kl_warmup: Share
     x_weight: NotNegative
     bias_scale: NotNegative
-    hidden_size: Count
-    invariant_size: Count
+    hidden_size: Size
+    invariant_size: Size
 
     weighted: ClassVar[tuple[str, ...]] = ("kl", "x")
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant")
@@ -100,7 +110,7 @@ class PredictorParams(ModelParams):
     """Holds the hyperparameters of VAE and STIB_WO_REG, which predict y."""
 
     y_weight: NotNegative
-    target_size: Count
+    target_size: Size
 
     weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y")
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target")
@@ -121,8 +131,8 @@ class StibParams(PredictorParams):
     adversary_learning_rate_end: NotNegative
     dependence_weight: NotNegative
     injectivity_weight: NotNegative
-    critic_size: Count
-    memory_size: Count
+    critic_size: Size
+    memory_size: Size
 
     weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence", "injectivity")
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic", "memory")
@@ -176,15 +186,25 @@ def parse(content: Any) -> Params:
 
 def _fault(fault: dict[str, Any]) -> str:
     *parents, name = fault["loc"] or ("params.yaml",)
-    key = ".".join(map(str, (*parents, name)))
+    key = ".".join(_shown(part) for part in (*parents, name))
+    found = _SHORT.repr(fault["input"])
     if fault["type"] == "extra_forbidden":
-        block: Any = Params
-        for parent in parents:
-            block = block.model_fields[parent].annotation
-        return f"{key}: unknown key (value {fault['input']!r}); allowed: " + ", ".join(
-            block.model_fields
-        )
+        return f"{key}: unknown key (value {found}); allowed: {_keys(parents)}"
     if fault["type"] == "missing":
         return f"{key}: missing"
+    if fault["type"] == "model_type":
+        return f"{key}: found {found}; allowed: a block of the keys {_keys(fault['loc'])}"
     allowed = fault["msg"].removeprefix("Input should be ")
-    return f"{key}: found {fault['input']!r}; allowed: {allowed}"
+    return f"{key}: found {found}; allowed: {allowed}"
+
+
+def _keys(location: Iterable[Any]) -> str:
+    block: Any = Params
+    for name in location:
+        block = block.model_fields[name].annotation
+    return ", ".join(block.model_fields)
+
+
+def _shown(part: Any) -> str:
+    """Shows a key as it stands in the file, or quoted where it could be taken for more."""
+    return str(part) if re.fullmatch(r"[\w.]+", str(part)) else _SHORT.repr(part)
