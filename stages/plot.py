@@ -25,6 +25,13 @@ def main() -> None:
     test = read_dataset("data/test.npz")
     colour = test.y[:, 0] if test.t is None else test.t
     evaluations = {key: read_arrays(f"evaluations/{key}.npz", ARRAYS) for key in keys}
+    metrics = {key: read_metrics(f"metrics/{key}.json", [LEAK]) for key in keys}
+    histories = {
+        key: history_frame(
+            read_csv(f"models/{key}/history.csv", [*COLUMNS, *(WATCHED if key in OURS else ())])
+        )
+        for key in keys
+    }
     for key, arrays in evaluations.items():
         figure = reconstruction(
             key.upper(), test.x, test.y, arrays["x_hat"], arrays.get("y_hat"), colour
@@ -36,16 +43,9 @@ def main() -> None:
         live = evaluations[key]["signal_to_noise"].argmax()
         codes[key.upper()] = invariant[:, live], target[:, 0]
     write_figure("plots/latent_space.png", latent_space(codes, colour))
-    metrics = {key: read_metrics(f"metrics/{key}.json", [LEAK]) for key in keys}
     baseline = min(set(keys) - set(OURS), key=lambda key: metrics[key][LEAK])
     drawn = {key.upper(): evaluations[key]["orbits"] for key in ("stib", baseline)}
     write_figure("plots/orbits.png", orbits(drawn, level_lines=test.t is not None))
-    histories = {
-        key: history_frame(
-            read_csv(f"models/{key}/history.csv", [*COLUMNS, *(WATCHED if key in OURS else ())])
-        )
-        for key in keys
-    }
     watched = {key.upper(): histories[key] for key in OURS}
     write_figure("plots/information.png", information(watched))
     named = {key.upper(): history for key, history in histories.items()}

@@ -100,9 +100,7 @@ def _parsing(path: str | Path, kind: str) -> Iterator[BinaryIO]:
         try:
             yield stream
         except Exception as error:
-            # repr tells apart what says little, as KeyError('x') does.
-            said = str(error) if isinstance(error, (ValueError, OSError)) else repr(error)
-            reason = textwrap.shorten(said, 300)
+            reason = textwrap.shorten(str(error) or repr(error), 300)
             raise ValueError(f"{path} is not {kind}: {reason}") from None
 
 

@@ -42,6 +42,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 _SHORT = Repr()  # of a value that may be the whole file
 _SHORT.maxstring = _SHORT.maxother = 100
+_SHORT.maxlevel = 2
 
 
 class ParamsError(ValueError):
