@@ -19,6 +19,7 @@ check: setup
 	ruff check
 	ruff format --check
 	mypy
+	python tests/requirements.py
 
 bench: setup
 	python -m benchmarks.bench

@@ -3,9 +3,12 @@
 __all__ = ["History", "load", "load_state", "save", "save_state"]
 
 import json
+import reprlib
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +38,8 @@ def load(path: str | Path) -> Model:
     """Loads a model that :func:`save` wrote, on the CPU.
 
     Raises:
-        ValueError: If the file is not one of a model, or its tensors do not fit its sizes.
+        ValueError: If the file is not one of a model, or its tensors do not fit its sizes, are of
+            another type or not finite.
     """
     tensors, metadata = read_tensors(path)
     if metadata.get("model") not in MODELS:
@@ -44,11 +48,20 @@ def load(path: str | Path) -> Model:
         )
     try:
         sizes = Sizes(**json.loads(metadata["sizes"]))
+        weights = json.loads(metadata["weights"])
         units = Units.of(json.loads(metadata["units"])) if "units" in metadata else None
-        model = MODELS[metadata["model"]](sizes, json.loads(metadata["weights"]), units)
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} does not describe a model: {error}") from None
+        _check_numbers(asdict(sizes), "a whole number", int)
+        _check_numbers(weights, "a number", int, float)
+        state = {name: torch.from_numpy(array) for name, array in tensors.items()}
+        # What the file claims costs no memory on this device until the tensors bear it out.
+        with torch.device("meta"):
+            claimed = MODELS[metadata["model"]](sizes, weights, units)
+        _check_tensors(state, claimed)
+        model = MODELS[metadata["model"]](sizes, weights, units)
+        model.load_state_dict(state)
+    except Exception as error:  # whichever part of the building it breaks
+        reason = textwrap.shorten(str(error), 300)
+        raise ValueError(f"{path} does not describe a model: {reason}") from None
     return model.requires_grad_(False).eval()
 
 
@@ -79,3 +92,19 @@ def load_state(path: str | Path, fingerprint: str) -> tuple[dict[str, Tensor], H
         raise ValueError(f"{path} is of other code, params or data")
     state = {name: torch.from_numpy(array) for name, array in tensors.items()}
     return state, json.loads(metadata["history"])
+
+
+def _check_numbers(values: Mapping[str, Any], allowed: str, *types: type) -> None:
+    for name, value in values.items():
+        if type(value) not in types or not 0 <= value < 2**31:
+            found = reprlib.repr(value)
+            raise ValueError(f"{name} is {found}; allowed: {allowed} of at least 0, below 2**31")
+
+
+def _check_tensors(state: Mapping[str, Tensor], claimed: Model) -> None:
+    claimed.load_state_dict(state, assign=True)  # names and shapes
+    for name, tensor in state.items():
+        if tensor.dtype != torch.float32:
+            raise ValueError(f"{name} is of {tensor.dtype}; allowed: torch.float32")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} is not finite (NaN or infinite)")

@@ -281,6 +281,74 @@ def test_misspelt_keys_in_the_file_are_all_named_and_nothing_is_lost(clone):
     assert_nothing_is_lost(clone, printed, before)
 
 
+PWNED = "x;touch pwned #"
+WRONG = {
+    "a name for the shell": lambda content: content["models"].update({PWNED: {"steps": 1}}),
+    "a name for a path": lambda content: content["models"].update({"../x": {"steps": 1}}),
+    "names for DVC": lambda content: content.update(model_keys=[PWNED]),
+    "a model for the shell": lambda content: content.update(model=PWNED),
+    "a model that is a path": lambda content: content.update(model="../metrics/stib"),
+    "no models": lambda content: content.update(models=None),
+    "empty models": lambda content: content.update(models={}),
+    "a missing model": lambda content: content["models"].pop("stib"),
+    "10⁹ seeds": lambda content: content["train"].update(seeds=10**9),
+    "NaN": lambda content: content["models"]["stib"].update(learning_rate=float("nan")),
+}
+
+
+@pytest.fixture(scope="module")
+def own_data(first_repro, tmp_path_factory):
+    """A clone whose data are the user's own, as the README says: nothing is drawn."""
+    clone = first_repro[0].copy(tmp_path_factory.mktemp("own") / "clone")
+    clone.dvc("freeze", "generate")
+    clone.commit()
+    return clone
+
+
+def refuse(clone, change, *arguments):
+    """Runs `dvc repro` on changed params, which must stop at the check and touch nothing."""
+    clone.git("checkout", "-q", "params.yaml")
+    content = yaml.safe_load(clone.text("params.yaml"))
+    change(content)
+    (clone.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    before = digests(clone, ".")
+    printed = clone.dvc("repro", *arguments, fails=True)
+    assert stages_run(printed) <= {"check"}
+    assert "Traceback" not in printed
+    # DVC itself takes away what the check left, before it runs it.
+    assert differing(before, digests(clone, ".")) <= {clone.folder / "data" / "params.checked"}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_params_stop_all_though_dvc_is_told_to_keep_going(own_data, refused, wrong):
+    refuse(own_data, WRONG[wrong], "--keep-going")
+    refused["params files"] += 1
+
+
+@pytest.mark.parametrize("target", [None, "train@stib", f"train@{PWNED}", "train@../x"])
+def test_wrong_params_stop_the_training_of_one_model(own_data, target):
+    refuse(own_data, WRONG["a name for the shell"], *filter(None, [target]))
+
+
+def differing(before, after):
+    """Returns the files that came, went or changed, but for those of git and DVC themselves."""
+    paths = {Path(path) for path, _ in before.items() ^ after.items()}
+    return {path for path in paths if not {".git", ".dvc", "__pycache__"} & {*path.parts}}
+
+
+# DVC's own parser is the first to read what is no YAML, and it names the file and the line.
+@pytest.mark.parametrize("text", ["seeds: 3\nseeds: 4\n", "a: [1\n", "a:\n\t- b\n"], ids=repr)
+def test_what_is_no_yaml_is_refused_by_dvc_itself(own_data, refused, text):
+    (own_data.folder / "params.yaml").write_text(text)
+    before = digests(own_data, ".")
+    printed = own_data.dvc("repro", fails=True)
+    assert "params.yaml" in printed
+    assert "line" in printed
+    assert not stages_run(printed)
+    assert not differing(before, digests(own_data, "."))
+    refused["params files"] += 1
+
+
 # 5. What changed
 
 
