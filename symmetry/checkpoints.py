@@ -3,6 +3,7 @@
 __all__ = ["History", "load", "load_state", "save", "save_state"]
 
 import json
+import math
 import reprlib
 import textwrap
 from collections.abc import Mapping
@@ -50,8 +51,9 @@ def load(path: str | Path) -> Model:
         sizes = Sizes(**json.loads(metadata["sizes"]))
         weights = json.loads(metadata["weights"])
         units = Units.of(json.loads(metadata["units"])) if "units" in metadata else None
-        _check_numbers(asdict(sizes), "a whole number", int)
-        _check_numbers(weights, "a number", int, float)
+        # No tensor has a side of 2³¹; a weight may be any number that params.yaml may hold.
+        _check_numbers(asdict(sizes), (int,), below=2**31)
+        _check_numbers(weights, (int, float), below=math.inf)
         state = {name: torch.from_numpy(array) for name, array in tensors.items()}
         # What the file claims costs no memory on this device until the tensors bear it out.
         with torch.device("meta"):
@@ -94,11 +96,13 @@ def load_state(path: str | Path, fingerprint: str) -> tuple[dict[str, Tensor], H
     return state, json.loads(metadata["history"])
 
 
-def _check_numbers(values: Mapping[str, Any], allowed: str, *types: type) -> None:
+def _check_numbers(values: Mapping[str, Any], types: tuple[type, ...], below: float) -> None:
     for name, value in values.items():
-        if type(value) not in types or not 0 <= value < 2**31:
-            found = reprlib.repr(value)
-            raise ValueError(f"{name} is {found}; allowed: {allowed} of at least 0, below 2**31")
+        if type(value) not in types or not 0 <= value < below:  # the type of true is bool
+            allowed = " or ".join(kind.__name__ for kind in types)
+            raise ValueError(
+                f"{name} is {reprlib.repr(value)}; allowed: {allowed} from 0 to below {below}"
+            )
 
 
 def _check_tensors(state: Mapping[str, Tensor], claimed: Model) -> None:
