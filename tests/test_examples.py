@@ -1,0 +1,127 @@
+"""The examples with the real DVC on tiny params, and the two commands of one's own csv."""
+
+import csv
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from test_pipeline import Clone, copy_working_tree, machine, set_up, tools  # noqa: F401
+
+from symmetry.params import parse
+from symmetry.tasks import TASKS
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/params.yaml"))
+README = (ROOT / "README.md").read_text()
+MADE = tuple(
+    f"examples/{name}/{part}" for name in EXAMPLES for part in ("metrics", "plots", "dvc.lock")
+)
+
+
+def params_of(name):
+    return yaml.safe_load((ROOT / "examples" / name / "params.yaml").read_text())
+
+
+def pipeline_of(name):
+    return yaml.safe_load((ROOT / "examples" / name / "dvc.yaml").read_text())["stages"]
+
+
+def test_each_task_has_an_example_or_is_the_papers():
+    tasks = {params_of(name)["data"]["task"] for name in EXAMPLES}
+    assert tasks | {"spiral"} == set(TASKS)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_params_of_an_example_are_valid(name):
+    params = parse(params_of(name))
+    assert params.train.seeds == 3
+    assert params.models.given() == [params.model]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_pipelines_of_the_examples_differ_in_where_their_data_come_from_alone(name):
+    stages, first = pipeline_of(name), pipeline_of("ellipse")
+    stages.pop("fetch", None)
+    if params_of(name)["data"]["task"] == "file":
+        stages["generate"]["deps"].remove("${data.path}")
+    assert stages == first
+
+
+@pytest.fixture(scope="module")
+def clone(machine, tools, tmp_path_factory):  # noqa: F811
+    """A clone whose examples all have tiny params."""
+    clone = Clone(tmp_path_factory.mktemp("clone"), tools, machine)
+    copy_working_tree(clone.folder, leave_out=(*MADE, "dvc.lock", "metrics/", "pretrained/"))
+    for name in EXAMPLES:
+        content = params_of(name)
+        if content["data"]["task"] != "file":
+            content["data"] |= {"train_rows": 64, "validation_rows": 16, "test_rows": 100}
+        content["train"] |= {"seeds": 2, "batch_size": 8, "validate_every": 2, "threads": 1}
+        content["evaluate"] |= {"critic_steps": 2}
+        content["models"]["stib"] |= {"steps": 4, "hidden_size": 4, "batch_size": None}
+        text = yaml.safe_dump(content, sort_keys=False)
+        (clone.folder / "examples" / name / "params.yaml").write_text(text)
+    clone.git("init", "-q", "--initial-branch=main")
+    clone.commit()
+    return clone
+
+
+def make_csv(clone):
+    """Runs the README's own lines that make a csv."""
+    (code,) = re.findall(r"python - <<'END'\n(.*?)END\n", README, re.DOTALL)
+    assert len(code.splitlines()) <= 10
+    clone.run(sys.executable, "-c", code)
+
+
+@pytest.mark.parametrize("name", ["ellipse", "triatomic", "steam"])
+def test_one_command_reproduces_an_example(clone, name):
+    printed = clone.dvc("repro", f"examples/{name}/dvc.yaml")
+    for stage in ("check", "generate", "train", "evaluate", "tabulate", "plot"):
+        assert f"Running stage 'examples/{name}/dvc.yaml:{stage}'" in printed
+    metrics = clone.json(f"examples/{name}/metrics/stib.json")
+    assert all(metrics[key] is not None for key in ("symmetry_error", "symmetry_coverage"))
+    table = clone.text(f"examples/{name}/metrics/table.md")
+    assert "Exact invariant (oracle)" in table
+    assert "published" not in table
+    assert "Running stage" not in clone.dvc("repro", f"examples/{name}/dvc.yaml")
+    folder = clone.folder / "examples" / name
+    assert (folder / "plots" / "orbits.png").stat().st_size > 5000
+    listed = set(clone.git("status", "--short", "--untracked-files=all", folder).split())
+    assert not [path for path in listed if "models" in path or "data/" in path]
+
+
+def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clone):
+    make_csv(clone)
+    repro, partners = re.findall(
+        r"^(dvc repro examples/own.*|python -m stages\.partners examples/own.*)$", README, re.M
+    )[:2]
+    clone.dvc(*repro.split()[1:])
+    clone.run(clone.tools / "python", *partners.split("  #")[0].split()[1:])
+    table = list(csv.DictReader(clone.text("partners.csv").splitlines()))
+    assert len(table) == 20 * 2000
+    assert list(table[0]) == ["row", "mass", "acceleration", "force_hat", "change"]
+    metrics = clone.json("examples/own/metrics/stib.json")
+    assert metrics["generalisation_gap"] is not None
+    assert metrics["y_mae.force"] > 0
+    assert metrics["symmetry_error"] is None
+    text = clone.text("examples/own/metrics/table.md")
+    assert "Warning: STIB has found no symmetry" in text  # after four steps
+    assert "coverage" not in text
+
+
+def test_a_csv_that_cannot_be_used_stops_before_anything_is_trained(clone):
+    make_csv(clone)
+    path = clone.folder / "examples" / "own" / "mine.csv"
+    path.write_text(path.read_text().replace(",", ";"))
+    printed = clone.dvc("repro", "examples/own/dvc.yaml", fails=True)
+    assert "error: mine.csv has no column 'mass', 'acceleration', 'force'" in printed
+    assert "stages.train" not in printed
+
+
+def test_diamonds_are_fetched_from_the_package_that_has_them(clone):
+    clone.dvc("repro", "examples/diamonds/dvc.yaml:generate")
+    metrics = clone.text("examples/diamonds/diamonds.csv").splitlines()
+    assert metrics[0] == "carat,depth,table,x,y,z,log_price"
+    assert len(metrics) == 53_917 + 1
