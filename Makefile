@@ -1,5 +1,6 @@
 # `make repro` makes the table and the figures, `make test` proves them, `make check` reads the code,
-# `make bench` measures the cost of training, `make faults` kills the pipeline thirty times.
+# `make bench` measures the cost of training, `make faults` kills the pipeline thirty
+# times and breaks each file a thousand times.
 # All set up .venv first, and do nothing for that when it is current.
 
 PYTHON ?= python3
@@ -26,6 +27,7 @@ bench: setup
 
 faults: setup
 	python tests/faults.py
+	HYPOTHESIS_PROFILE=faults python -m pytest tests/test_bad_files.py tests/test_bad_params.py
 
 setup: .venv/installed
 

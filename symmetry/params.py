@@ -168,22 +168,23 @@ def parse(content: Any) -> Params:
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    place = list(fault["loc"] or ("params.yaml",))
+    place = list(fault["loc"])
     block: Any = Params
-    if place[0] == "data" and len(place) > 1:  # pydantic puts the name of the task in between
+    within = place
+    if place[:1] == ["data"] and len(place) > 1:  # pydantic puts the name of the task in between
         block = TASKS[place.pop(1)]
-    *parents, _ = place
-    key = ".".join(map(_shown, place))
+        within = place[1:]
+    key = ".".join(map(_shown, place)) or "params.yaml"
     found = _SHORT.repr(fault["input"])
     if fault["type"] == "union_tag_invalid":
         named = _SHORT.repr(fault["input"]["task"])
         return f"{key}.task: found {named}; allowed: {fault['ctx']['expected_tags']}"
     if fault["type"] == "extra_forbidden":
-        return f"{key}: unknown key (value {found}); allowed: {_keys(block, parents)}"
+        return f"{key}: unknown key (value {found}); allowed: {_keys(block, within[:-1])}"
     if fault["type"] == "missing":
         return f"{key}: missing"
-    if fault["type"] == "model_type":
-        return f"{key}: found {found}; allowed: a block of the keys {_keys(block, place)}"
+    if fault["type"] in ("model_type", "model_attributes_type"):
+        return f"{key}: found {found}; allowed: a block of the keys {_keys(block, within)}"
     allowed = fault["msg"].removeprefix("Input should be ")
     return f"{key}: found {found}; allowed: {allowed}"
 

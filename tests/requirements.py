@@ -42,9 +42,12 @@ def exact_version(requirement: Requirement) -> str | None:
 
 
 def roots(pyproject: dict) -> list[Requirement]:
-    """Returns the requirements of the project itself and of its tests."""
+    """Returns the requirements of the project, of its tests, and of all that they try."""
     project = pyproject["project"]
-    texts = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    texts = list(project["dependencies"])
+    for extra, more in project["optional-dependencies"].items():
+        if extra != "bench":  # what the benchmark only compares with
+            texts += more
     return [Requirement(text) for text in texts]
 
 

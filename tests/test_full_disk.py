@@ -71,7 +71,9 @@ def test_without_room_the_old_file_stays_and_the_error_names_file_and_bytes(tmp_
         WRITERS[kind](path)
     assert raised.value.errno == errno.EFBIG
     assert raised.value.filename == str(path)
-    assert f"; {size} bytes were to be written: '{path}'" in str(raised.value)
+    # Arrays are not put together in memory first, so that what a file adds to them is not known.
+    least = {"arrays": 200 * 8, "data set": 50 * 5 * 8}.get(kind, size)
+    assert f"; {least} bytes were to be written: '{path}'" in str(raised.value)
     assert os.listdir(tmp_path) == ["file"]
     assert path.read_bytes() == b"old"
     with room_for(size):

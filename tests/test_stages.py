@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_pipeline import MODELS, TINY, merge
+from clones import MODELS, TINY, merge
 
 from stages import plain_errors
 
