@@ -1,6 +1,7 @@
 """The README tells the truth: its table is the committed one and its example runs."""
 
 import doctest
+import json
 import re
 import subprocess
 import sys
@@ -28,3 +29,20 @@ def test_the_example_runs_with_the_pretrained_model(tmp_path, monkeypatch):
     example = doctest.DocTestParser().get_doctest(README, {}, "README.md", "README.md", 0)
     assert len(example.examples) >= 8
     assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_the_examples_table_is_of_the_committed_metrics():
+    rows = re.findall(
+        r"^\| \[(\w+)\]\(examples/\w+/params\.yaml\) \| (.*) \|$", README, re.MULTILINE
+    )
+    assert rows
+    for name, row in rows:
+        metrics = json.loads((ROOT / "examples" / name / "metrics" / "stib.json").read_text())
+        for shown in re.findall(r"(-?\d+\.\d+) ± (\d+\.\d+)", row):
+            digits = len(shown[0].partition(".")[2])
+            assert any(
+                f"{mean:.{digits}f}" == shown[0]
+                and f"{metrics[f'{key}_std']:.{digits}f}" == shown[1]
+                for key, mean in metrics.items()
+                if mean is not None and not key.endswith("_std")
+            ), (name, shown)
