@@ -39,7 +39,7 @@ def fit(
     on_report: Callable[[], None] = lambda: None,
 ) -> tuple[Model, History]:
     """Trains one model as params.yaml says and shows how far it is."""
-    shared, own = params.train, getattr(params.models, key)
+    shared, own = params.train, params.models.block(key)
     if shared.threads:
         torch.set_num_threads(shared.threads)
     sizes = Sizes(shared.seeds, training.x.shape[1], training.y.shape[1], **own.sizes())

@@ -112,7 +112,7 @@ def read_dataset(path: str | Path) -> Dataset:
         found = ", ".join(arrays) or "nothing"
         raise ValueError(f"{path} lacks {' and '.join(sorted(missing))}; it has {found}")
     try:
-        units = Units.of(json.loads(str(arrays["units"]))) if "units" in arrays else None
+        units = Units.from_json(json.loads(str(arrays["units"]))) if "units" in arrays else None
         return Dataset(arrays["x"], arrays["y"], arrays.get("t"), units)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -39,7 +39,7 @@ def load(path: str | Path) -> Model:
         )
     try:
         sizes = Sizes(**json.loads(metadata["sizes"]))
-        units = Units.of(json.loads(metadata["units"])) if "units" in metadata else None
+        units = Units.from_json(json.loads(metadata["units"])) if "units" in metadata else None
         model = MODELS[metadata["model"]](sizes, json.loads(metadata["weights"]), units)
         model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
