@@ -48,7 +48,7 @@ def main() -> None:
     )
     peaks.append(matmul_peak())
     step = median(np.diff(times)) / asked.chunk
-    batch = getattr(params.models, asked.model).batch_size or params.train.batch_size
+    batch = params.models.block(asked.model).batch_size or params.train.batch_size
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         json.dumps(

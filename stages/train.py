@@ -41,7 +41,7 @@ def trained(key: str, params: Params, folder: str) -> Iterator[tuple[Model, Hist
     """
     training, validation = map(read_dataset, DATA)
     checkpoint = Path(folder, ".checkpoint.safetensors")
-    shared, own = params.train, getattr(params.models, key)
+    shared, own = params.train, params.models.block(key)
     words = (key, shared.model_dump_json(), own.model_dump_json(), device_of(shared))
     fingerprint = digest((*CODE, *DATA), (*words, torch.__version__))
     written, cost = 0.0, 0.0
@@ -81,7 +81,7 @@ def fit(
     resume: State | None = None,
 ) -> Model:
     """Trains one model as params say, shows how far it is, and appends to its history."""
-    shared, own = params.train, getattr(params.models, key)
+    shared, own = params.train, params.models.block(key)
     if shared.threads:
         torch.set_num_threads(shared.threads)
     sizes = Sizes(shared.seeds, training.x.shape[1], training.y.shape[1], **own.sizes())

@@ -170,7 +170,7 @@ def read_dataset(path: str | Path) -> Dataset:
     """
     arrays = _mapped_arrays(path, ("x", "y"))
     try:
-        units = Units.of(json.loads(str(arrays["units"]))) if "units" in arrays else None
+        units = Units.from_json(json.loads(str(arrays["units"]))) if "units" in arrays else None
         return Dataset(arrays["x"], arrays["y"], arrays.get("t"), units)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

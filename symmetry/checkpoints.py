@@ -50,7 +50,7 @@ def load(path: str | Path) -> Model:
     try:
         sizes = Sizes(**json.loads(metadata["sizes"]))
         weights = json.loads(metadata["weights"])
-        units = Units.of(json.loads(metadata["units"])) if "units" in metadata else None
+        units = Units.from_json(json.loads(metadata["units"])) if "units" in metadata else None
         # No tensor has a side of 2³¹; a weight may be any number that params.yaml may hold.
         _check_numbers(asdict(sizes), (int,), below=2**31)
         _check_numbers(weights, (int, float), below=math.inf)

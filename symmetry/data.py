@@ -56,7 +56,7 @@ class Units:
     y: Columns
 
     @classmethod
-    def of(cls, content: Any) -> "Units":
+    def from_json(cls, content: Any) -> "Units":
         """Rebuilds the units from what json keeps of them.
 
         Raises:

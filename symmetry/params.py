@@ -128,6 +128,19 @@ class ModelsParams(Block):
     stib: StibParams = _NO_BLOCK
     stib_kernel: StibKernelParams = _NO_BLOCK
 
+    def block(self, key: str) -> ModelParams:
+        """Returns the block of a model.
+
+        Raises:
+            ParamsError: If the model has none.
+        """
+        block: ModelParams | None = getattr(self, key)
+        if block is None:
+            raise ParamsError(
+                f"params.yaml has no block models.{key}; it has {', '.join(self.given())}"
+            )
+        return block
+
     def given(self) -> list[str]:
         """Returns the names of the models that have a block, in the order of the table."""
         return [key for key in type(self).model_fields if getattr(self, key) is not None]

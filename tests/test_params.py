@@ -300,6 +300,9 @@ def test_a_data_block_that_is_no_mapping_is_refused(block):
 def test_a_model_without_a_block_is_left_out_and_cannot_be_the_headline():
     alone = {"stib": CONTENT["models"]["stib"]}
     assert parse({**CONTENT, "models": alone}).models.given() == ["stib"]
+    assert parse({**CONTENT, "models": alone}).models.block("stib").steps > 0
+    with pytest.raises(ParamsError, match=r"no block models\.vae; it has stib"):
+        parse({**CONTENT, "models": alone}).models.block("vae")
     (fault,) = refusal({**CONTENT, "models": alone, "model": "vae"})
     assert fault == "model: found 'vae', which has no block under models; allowed: stib"
 

@@ -1,6 +1,7 @@
 """The README tells the truth: its table is the committed one and its example runs."""
 
 import doctest
+import json
 import re
 import subprocess
 import sys
@@ -28,3 +29,20 @@ def test_the_example_runs_with_the_pretrained_model(tmp_path, monkeypatch):
     example = doctest.DocTestParser().get_doctest(README, {}, "README.md", "README.md", 0)
     assert len(example.examples) >= 8
     assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_the_examples_table_is_of_the_committed_metrics():
+    row_of_table = r"^\| \[(\w+)\]\(examples/\w+/params\.yaml\) \| (.*) \|$"
+    rows = dict(re.findall(row_of_table, README, re.MULTILINE))
+    committed = {path.parent.parent.name for path in ROOT.glob("examples/*/metrics/stib.json")}
+    assert set(rows) == committed - {"own"}  # which is the reader's
+    for name, row in rows.items():
+        metrics = json.loads((ROOT / "examples" / name / "metrics" / "stib.json").read_text())
+        measured = [key for key in metrics if f"{key}_std" in metrics and metrics[key] is not None]
+        for mean, spread in re.findall(r"(-?\d+\.\d+) ± (\d+\.\d+)", row):
+            digits = len(mean.partition(".")[2])
+            pairs = [
+                (f"{metrics[key]:.{digits}f}", f"{metrics[f'{key}_std']:.{digits}f}")
+                for key in measured
+            ]
+            assert (mean, spread) in pairs, name

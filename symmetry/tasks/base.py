@@ -106,7 +106,7 @@ class Drawn(TaskBase):
 
     @abstractmethod
     def draw(self, rows: int, generator: Generator) -> Dataset:
-        """Draws so many rows, with the x, y and t that no units are given for yet."""
+        """Draws so many rows of x, y and t."""
 
     def parts(self) -> Iterator[tuple[str, Dataset]]:
         """Yields the data sets by name: first train, then validation, then test."""
