@@ -1,10 +1,12 @@
-# `make repro` makes the table and the figures, `make test` proves them, `make check` reads the code.
-# All three set up .venv first, and do nothing for that when it is current.
+# `make repro` makes the table and the figures, `make test` proves them, `make check` reads the code,
+# `make bench` measures the cost of training, `make faults` kills the pipeline thirty
+# times and breaks each file a thousand times.
+# All set up .venv first, and do nothing for that when it is current.
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test check setup
+.PHONY: repro test check bench faults setup
 .DELETE_ON_ERROR:
 
 repro: setup
@@ -18,6 +20,14 @@ check: setup
 	ruff check
 	ruff format --check
 	mypy
+	python tests/requirements.py
+
+bench: setup
+	python -m benchmarks.bench
+
+faults: setup
+	python tests/faults.py
+	HYPOTHESIS_PROFILE=faults python -m pytest tests/test_bad_files.py tests/test_bad_params.py
 
 setup: .venv/installed
 

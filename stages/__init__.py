@@ -21,3 +21,5 @@ def plain_errors() -> Iterator[None]:
         yield
     except (ValueError, OSError, FloatingPointError, TakenOverError) as error:
         raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted") from None

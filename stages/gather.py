@@ -16,7 +16,7 @@ METRICS = {"x_mae": "X MAE", "y_mae": "Y MAE", "mi_z0_y": "MI(Z0, Y) [bits]"}
 def main() -> None:
     ArgumentParser(description=__doc__).parse_args()
     results = {
-        study: history_frame(read_csv(f"studies/results/{study}.csv"))
+        study: history_frame(read_csv(f"studies/results/{study}.csv", ["seed", *METRICS]))
         for study in read_yaml("studies/params.yaml")["studies"]
     }
     write_table("metrics/seeds.csv", pd.concat([results["default"], spread(results["default"])]))

@@ -3,13 +3,13 @@
 from argparse import ArgumentParser
 
 from stages import plain_errors, read_params
-from symmetry.artifacts import read_json, write_json
+from symmetry.artifacts import read_metrics, write_json
 
 
 def main() -> None:
     ArgumentParser(description=__doc__).parse_args()
     key = read_params().model
-    headline = {"model": key, **read_json(f"metrics/{key}.json")}
+    headline = {"model": key, **read_metrics(f"metrics/{key}.json")}
     write_json("metrics/headline.json", headline)
     print("metrics/headline.json:", headline)
 

@@ -7,13 +7,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from stages import plain_errors, read_params
-from symmetry.artifacts import read_arrays, read_csv, read_dataset, read_json, write_bytes
+from symmetry.artifacts import read_arrays, read_csv, read_dataset, read_metrics, write_bytes
 from symmetry.figures import information, latent_space, orbits, reconstruction, training
 from symmetry.tables import history_frame, training_curves
 
 CURVES = {"objective": "objective", "x_mae": "X MAE", "y_mae": "Y MAE"}
 OURS = ("stib", "stib_kernel")  # those that make Z0 independent
 SPLIT = ("stib_wo_reg", "stib")  # those that the paper draws, beside VAE
+LEAK = "mi_z0_y_sampled"
+ARRAYS = ("invariant", "target", "signal_to_noise", "x_hat", "orbits")
+COLUMNS = ("step", "seed", "objective", "x_mae")
+WATCHED = ("dependence", "y_mae")
 
 
 def main() -> None:
@@ -22,7 +26,14 @@ def main() -> None:
     keys = params.models.given()
     test = read_dataset("data/test.npz")
     colour = test.y[:, 0] if test.t is None else test.t
-    evaluations = {key: read_arrays(f"evaluations/{key}.npz") for key in keys}
+    evaluations = {key: read_arrays(f"evaluations/{key}.npz", ARRAYS) for key in keys}
+    metrics = {key: read_metrics(f"metrics/{key}.json", [LEAK]) for key in keys}
+    histories = {
+        key: history_frame(
+            read_csv(f"models/{key}/history.csv", [*COLUMNS, *(WATCHED if key in OURS else ())])
+        )
+        for key in keys
+    }
     for key, arrays in evaluations.items():
         figure = reconstruction(
             key.upper(), test.x, test.y, arrays["x_hat"], arrays.get("y_hat"), colour
@@ -38,14 +49,19 @@ def main() -> None:
             live = evaluations[key]["signal_to_noise"].argmax()
             codes[key.upper()] = invariant[:, live], target[:, 0]
     write_figure("plots/latent_space.png", latent_space(codes, colour))
-    leaks = {key: read_json(f"metrics/{key}.json")["mi_z0_y_sampled"] for key in keys}
-    baselines = sorted(set(keys) - set(OURS), key=leaks.__getitem__)[:1]
+    metrics = {key: read_metrics(f"metrics/{key}.json", [LEAK]) for key in keys}
+    baselines = sorted(set(keys) - set(OURS), key=lambda key: metrics[key][LEAK])[:1]
     drawn = [*[key for key in OURS if key in keys][:1], *baselines]
     plane = params.data.plane
     kind = "partners" if plane.dots else "orbits"
     named = {key.upper(): evaluations[key][kind] for key in drawn}
     write_figure("plots/orbits.png", orbits(named, plane))
-    histories = {key: history_frame(read_csv(f"models/{key}/history.csv")) for key in keys}
+    histories = {
+        key: history_frame(
+            read_csv(f"models/{key}/history.csv", [*COLUMNS, *(WATCHED if key in OURS else ())])
+        )
+        for key in keys
+    }
     watched = {key.upper(): histories[key] for key in OURS if key in keys}
     write_figure("plots/information.png", information(watched))
     curves = training_curves({k.upper(): one for k, one in histories.items()}, list(CURVES))

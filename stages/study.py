@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from stages import plain_errors
-from stages.train import fit
+from stages.train import trained
 from symmetry.artifacts import read_dataset, read_yaml, write_csv
 from symmetry.evaluation import evaluate
 from symmetry.params import Params, parse
@@ -22,24 +22,22 @@ def main() -> None:
         params = parse(read_yaml(changes))
     else:
         params = changed(read_yaml("params.yaml"), changes)
-    training, validation, test = (
-        read_dataset(f"data/{part}.npz") for part in ("train", "validation", "test")
-    )
-    model, _ = fit("stib", params, training, validation)
-    evaluation = evaluate(
-        model.requires_grad_(False),
-        test,
-        params.data.truth,
-        neighbours=params.evaluate.neighbours,
-        critic_steps=params.evaluate.critic_steps,
-        generator=torch.Generator().manual_seed(params.evaluate.seed),
-    )
-    known = {name: values for name, values in evaluation.metrics.items() if values is not None}
-    rows = [
-        {"seed": seed, **{name: round(v[seed], 5) for name, v in known.items()}}
-        for seed in range(params.train.seeds)
-    ]
-    write_csv(f"studies/results/{study}.csv", rows)
+    test = read_dataset("data/test.npz")
+    with trained("stib", params, f"studies/runs/{study}") as (model, _):
+        evaluation = evaluate(
+            model.requires_grad_(False),
+            test,
+            params.data.truth,
+            neighbours=params.evaluate.neighbours,
+            critic_steps=params.evaluate.critic_steps,
+            generator=torch.Generator().manual_seed(params.evaluate.seed),
+        )
+        known = {name: values for name, values in evaluation.metrics.items() if values is not None}
+        rows = [
+            {"seed": seed, **{name: round(v[seed], 5) for name, v in known.items()}}
+            for seed in range(params.train.seeds)
+        ]
+        write_csv(f"studies/results/{study}.csv", rows)
 
 
 def changed(content: Any, changes: dict[str, Any]) -> Params:

@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from numpy.random import default_rng
 
 from stages import plain_errors, read_params
-from symmetry.artifacts import read_dataset, read_json, write_bytes
+from symmetry.artifacts import read_dataset, read_metrics, write_bytes
 from symmetry.estimators import permutation_null, whiten
 from symmetry.references import reference_rows
 from symmetry.tables import comparison, markdown, shortcomings
@@ -17,7 +17,7 @@ def main() -> None:
     neighbours = params.evaluate.neighbours
     test = read_dataset("data/test.npz")
     task = params.data
-    metrics = {key: read_json(f"metrics/{key}.json") for key in params.models.given()}
+    metrics = {key: read_metrics(f"metrics/{key}.json") for key in params.models.given()}
     references = reference_rows(test, task.truth, neighbours)
     table = comparison(metrics, references, task.published)
     # x stands for a code here: how wide the band is depends on the estimator far more than on it.

@@ -3,10 +3,12 @@
 __all__ = [
     "TakenOverError",
     "claim",
+    "digest",
     "read_arrays",
     "read_csv",
     "read_dataset",
     "read_json",
+    "read_metrics",
     "read_tensors",
     "read_yaml",
     "write_arrays",
@@ -18,19 +20,24 @@ __all__ = [
 ]
 
 import csv
+import glob
+import hashlib
 import io
 import json
+import math
 import os
+import re
+import reprlib
 import struct
 import tempfile
+import textwrap
 import uuid
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, Literal, NoReturn
 
 import numpy as np
 import safetensors
@@ -50,47 +57,102 @@ class TakenOverError(RuntimeError):
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Writes a file atomically: readers see the old content or the new, never a part.
 
+    When it returns, the content is on the disk and survives a loss of power.
+
     Arguments:
         path: The file to write; its folder is made if need be.
         content: The bytes to write.
+
+    Raises:
+        OSError: If they cannot be written, for instance to a full disk. It names the file and
+            the number of bytes; an old file stays as it was and nothing else is left.
     """
-    with _replacing(path) as file:
+    with _replacing(path, len(content)) as file:
         file.write(content)
 
 
 @contextmanager
-def _replacing(path: str | Path) -> Iterator[IO[bytes]]:
+def _replacing(path: str | Path, size: int) -> Iterator[IO[bytes]]:
     # A file to write, which takes the place of the old one when all is written.
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    name = f".{path.name[:100]}."  # with what makes it unique it must not become too long
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{glob.escape(name)}*.part"):
+            left.unlink(missing_ok=True)  # by one that was killed
+        handle, temporary = tempfile.mkstemp(".part", name, path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())  # or a loss of power could leave a name without content
+            os.chmod(temporary, 0o644)  # mkstemp makes it private
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name, too
+        finally:
+            os.close(folder)
+    except OSError as error:
+        reason = f"{error.strerror or error}; {size} bytes were to be written"
+        raise OSError(error.errno, reason, str(path)) from error
+
+
+@contextmanager
+def _parsing(path: str | Path, kind: str) -> Iterator[BinaryIO]:
+    """Opens a file to parse; whatever a parser makes of its bytes, it is the file's fault.
+
+    Parsers answer broken bytes with a dozen kinds of errors, of which this makes one.
+    """
+    with open(path, "rb") as stream:
+        try:
+            yield stream
+        except Exception as error:
+            reason = textwrap.shorten(str(error) or repr(error), 300)
+            raise ValueError(f"{path} is not {kind}: {reason}") from None
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Writes named arrays to an uncompressed npz file."""
-    with _replacing(path) as file:  # not through memory: data sets are large
+    size = sum(array.nbytes for array in arrays.values())
+    with _replacing(path, size) as file:  # not through memory: data sets are large
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def read_arrays(path: str | Path) -> Arrays:
+def read_arrays(path: str | Path, names: Iterable[str] = ()) -> Arrays:
     """Reads the named arrays of an npz file.
 
+    Arguments:
+        path: The file to read.
+        names: The arrays that it must have.
+
     Raises:
-        ValueError: If it is not an npz file, is damaged, or holds pickled objects.
+        ValueError: If it is not an npz file, is damaged, holds pickled objects, or lacks an array.
     """
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a whole npz file of arrays: {error}") from None
+    with _parsing(path, "a whole npz file of arrays") as stream, zipfile.ZipFile(stream) as file:
+        members = {name.removesuffix(".npy"): name for name in file.namelist()}
+        if len(members) < len(file.namelist()):
+            raise ValueError("some arrays have the same name")
+        arrays = {name: _array(file.read(member)) for name, member in members.items()}
+    missing = sorted(set(names) - set(arrays))
+    if missing:
+        found = ", ".join(arrays) or "nothing"
+        raise ValueError(f"{path} lacks {' and '.join(missing)}; it has {found}")
+    return arrays
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    # numpy.load reads as far as the shape says, and a checksum is compared at the end alone: of a
+    # damaged shape it would return a part of the array.
+    stream = io.BytesIO(content)
+    array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    if stream.read(1):
+        raise ValueError(f"an array is longer than its shape {array.shape} says")
+    native = array.dtype.newbyteorder("=")  # PyTorch takes no other
+    return array.astype(native, copy=False)
 
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:
@@ -104,13 +166,9 @@ def read_dataset(path: str | Path) -> Dataset:
     """Reads a data set from an npz file with x, y and, where known, t and units.
 
     Raises:
-        ValueError: If an array is missing, has the wrong shape, or is not finite.
+        ValueError: If an array is missing, has the wrong type or shape, or is not finite.
     """
-    arrays = _mapped_arrays(path)
-    missing = {"x", "y"} - set(arrays)
-    if missing:
-        found = ", ".join(arrays) or "nothing"
-        raise ValueError(f"{path} lacks {' and '.join(sorted(missing))}; it has {found}")
+    arrays = _mapped_arrays(path, ("x", "y"))
     try:
         units = Units.from_json(json.loads(str(arrays["units"]))) if "units" in arrays else None
         return Dataset(arrays["x"], arrays["y"], arrays.get("t"), units)
@@ -118,37 +176,35 @@ def read_dataset(path: str | Path) -> Dataset:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _mapped_arrays(path: str | Path) -> Arrays:
+def _mapped_arrays(path: str | Path, names: Iterable[str]) -> Arrays:
     # The arrays of an uncompressed npz file, each mapped from where it lies in the file and so
     # read when its rows are used; what numpy itself maps is npy files alone.
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            members = archive.infolist()
-    except (EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{path} is not a whole npz file of arrays: {error}") from None
-    if damaged is not None or any(member.compress_type for member in members):
-        return read_arrays(path)  # which says what is damaged, and unpacks what is compressed
     arrays: Arrays = {}
-    with open(path, "rb") as file:
-        for member in members:
+    with _parsing(path, "a whole npz file of arrays") as file, zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        plain = archive.testzip() is None and not any(m.compress_type for m in members)
+        for member in members if plain else []:
             file.seek(member.header_offset + 26)
             lengths = struct.unpack("<2H", file.read(4))  # of the name and the extra field
             file.seek(sum(lengths), os.SEEK_CUR)
-            name = member.filename.removesuffix(".npy")
-            try:
-                version = np.lib.format.read_magic(file)
-                read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-                shape, in_columns, dtype = read_header(file)
-                if dtype.hasobject:
-                    raise ValueError("pickled objects")
-                # Copied when it is written to, which nobody does, since PyTorch warns of the rest.
-                arrays[name] = np.memmap(
-                    path, dtype, "c", file.tell(), shape, "F" if in_columns else "C"
-                )
-            except (ValueError, AttributeError):
-                return read_arrays(path)  # it has words for each fault
-    return arrays
+            start = file.tell()
+            major, _ = np.lib.format.read_magic(file)
+            shape, in_columns, dtype = (
+                np.lib.format.read_array_header_1_0(file)
+                if major == 1
+                else np.lib.format.read_array_header_2_0(file)
+            )
+            size = file.tell() - start + math.prod(shape) * dtype.itemsize
+            if dtype.hasobject or not dtype.isnative or size != member.file_size:
+                break
+            order: Literal["C", "F"] = "F" if in_columns else "C"
+            # Copied when it is written to, which nobody does, since PyTorch warns of the rest.
+            arrays[member.filename.removesuffix(".npy")] = np.memmap(
+                path, dtype, "c", file.tell(), shape, order
+            )
+    if len(arrays) == len(members) and set(names) <= set(arrays):
+        return arrays
+    return read_arrays(path, names)  # which has words for each fault, and unpacks
 
 
 def write_tensors(path: str | Path, tensors: Arrays, metadata: Mapping[str, str]) -> None:
@@ -165,16 +221,13 @@ def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, str]]:
     Raises:
         ValueError: If it is not a safetensors file.
     """
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = json.loads((file.metadata() or {}).get("json", "{}"))
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} has metadata that are not json: {error}") from None
-    if not isinstance(metadata, dict):
-        raise ValueError(f"{path} has metadata that are no mapping: {metadata!r}")
+    with _parsing(path, "a safetensors file"), safetensors.safe_open(path, "numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = json.loads((file.metadata() or {}).get("json", "{}"))
+        if not isinstance(metadata, dict):
+            raise ValueError(f"its metadata are no mapping: {metadata!r}")
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError(f"its metadata are not texts: {metadata!r}")
     return tensors, metadata
 
 
@@ -188,10 +241,40 @@ def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_bytes(path, buffer.getvalue().encode())
 
 
-def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Reads the rows of a csv file with a header."""
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+def read_csv(path: str | Path, numbers: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Reads the rows of a csv file with a header, as text.
+
+    Arguments:
+        path: The file to read.
+        numbers: The columns that it must have, if it is one of finite numbers.
+
+    Raises:
+        ValueError: If it is not a csv file in UTF-8, two columns have the same name, a row has
+            more or fewer cells than the header, or it is not one of numbers and should be.
+    """
+    with _parsing(path, "a csv file") as stream:
+        text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
+        header, *rows = [row for row in csv.reader(text, strict=True) if row] or [[]]
+        if len(set(header)) < len(header):
+            raise ValueError(f"of the columns {', '.join(header)} some have the same name")
+        for number, row in enumerate(rows, 1):
+            if len(row) != len(header):
+                raise ValueError(f"row {number} has {len(row)} cells, the header {len(header)}")
+    if missing := [name for name in numbers if name not in header]:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; it has {', '.join(header)}")
+    if numbers:
+        for number, row in enumerate(rows, 1):
+            for name, cell in zip(header, row, strict=True):
+                if not _is_finite(cell):
+                    raise ValueError(f"{path}: {name} of row {number} is {cell!r}, not a number")
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def _is_finite(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -200,13 +283,91 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Reads a json file."""
-    return json.loads(Path(path).read_text())
+    """Reads a json file.
+
+    Raises:
+        ValueError: If it is not a json file, or holds a NaN or an infinity.
+    """
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not a number")
+
+    with _parsing(path, "a json file") as stream:
+        return json.loads(stream.read(), parse_constant=refuse)
+
+
+def read_metrics(path: str | Path, names: Iterable[str] = ()) -> dict[str, Any]:
+    """Reads a json file of metrics: by name a finite number, or null for none.
+
+    Arguments:
+        path: The file to read.
+        names: The metrics that it must have, as numbers.
+
+    Raises:
+        ValueError: If it is not such a file, or lacks a metric.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no metrics by name, but {reprlib.repr(content)}")
+    for name, value in content.items():
+        if value is not None and not (type(value) in (int, float) and abs(value) < math.inf):
+            found = reprlib.repr(value)
+            raise ValueError(f"{path}: {name} is {found}; allowed: a finite number or null")
+    for name in names:
+        if content.get(name) is None:
+            raise ValueError(f"{path} lacks {name}; it has {', '.join(content) or 'nothing'}")
+    return content
+
+
+_DECIMAL = {
+    "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][0-9]*)$",
+    "tag:yaml.org,2002:float": r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"
+    r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$",
+}
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Reads YAML as DVC does, where PyYAML by itself would not.
+
+    A key stands once. Numbers are decimal: 010 is the number 8 to PyYAML and 10 to DVC, 1:30 the
+    number 90 to PyYAML; here they are text, which no number parameter takes.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise ValueError(f"the key {key.value} stands twice, {key.start_mark}")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_YamlLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _DECIMAL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in _DECIMAL.items():
+    _YamlLoader.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Reads a yaml file."""
-    return yaml.safe_load(Path(path).read_text())
+    """Reads a yaml file.
+
+    Raises:
+        ValueError: If it is not a yaml file, or a key stands twice in a block.
+    """
+    with _parsing(path, "a yaml file") as stream:
+        return yaml.load(stream, _YamlLoader)
+
+
+def digest(paths: Iterable[str | Path], words: Iterable[str]) -> str:
+    """Computes the SHA-256 of words and of what is in files, a folder being its Python files."""
+    state = hashlib.sha256(json.dumps(list(words)).encode())
+    for path in map(Path, paths):
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            with open(file, "rb") as content:
+                state.update(hashlib.file_digest(content, "sha256").digest())
+    return state.hexdigest()
 
 
 @contextmanager

@@ -1,6 +1,16 @@
 """What the blocks of params.yaml are made of: a strict base and the kinds of numbers."""
 
-__all__ = ["Block", "Count", "NotNegative", "Number", "Positive", "Seed", "Share"]
+__all__ = [
+    "BatchSize",
+    "Block",
+    "NotNegative",
+    "Number",
+    "Positive",
+    "Seed",
+    "Share",
+    "Size",
+    "Steps",
+]
 
 from typing import Annotated, Any
 
@@ -21,7 +31,10 @@ Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+# Beyond the upper bounds lie slips of the keyboard, which would fill memory or run for years.
+Size = Annotated[int, Field(ge=1, le=10_000)]  # of a layer, a stack or a memory
+Steps = Annotated[int, Field(ge=1, le=10**8)]
+BatchSize = Annotated[int, Field(ge=2, le=10**6)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 

@@ -84,7 +84,8 @@ class Dataset:
         units: The names of the columns and how models standardise them; None for neither.
 
     Raises:
-        ValueError: If an array has the wrong shape, no rows, or a value that is not finite.
+        ValueError: If an array holds no real numbers, has the wrong shape, no rows, or a value
+            that is not finite.
     """
 
     x: Array
@@ -96,6 +97,10 @@ class Dataset:
         for name, array, ndim in (("x", self.x, 2), ("y", self.y, 2), ("t", self.t, 1)):
             if array is None:
                 continue
+            if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
+                raise ValueError(
+                    f"{name} has the type {array.dtype}; allowed: real numbers of up to 64 bits"
+                )
             if array.ndim != ndim or array.shape[0] != self.x.shape[0] or array.size == 0:
                 expected = "(n, columns)" if ndim == 2 else "(n,)"
                 raise ValueError(

@@ -68,9 +68,9 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x, with shape (S, n, in_features), to shape (S, n, out_features)."""
-        # A batched product of an odd stack leaves all cores but one idle at its end: a sixth of a
-        # step of three copies. Products of single copies are spread over the cores each.
-        parts = len(x) if len(x) % 2 else 1
+        # On a CPU a batched product of an odd stack leaves all cores but one idle at its end: a
+        # sixth of a step of three copies. Products of single copies are spread over all cores.
+        parts = len(x) if len(x) % 2 and not x.is_cuda else 1
         layers = (layer.split(parts) for layer in (self.first, self.second, self.last))
         return torch.cat(
             [

@@ -10,12 +10,19 @@ __all__ = [
     "parse",
 ]
 
-from typing import Annotated, Any, ClassVar, Literal
+import re
+from collections.abc import Iterable
+from reprlib import Repr
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from symmetry.blocks import Block, Count, NotNegative, Positive, Seed, Share
+from symmetry.blocks import BatchSize, Block, NotNegative, Positive, Seed, Share, Size, Steps
 from symmetry.tasks import TASKS, Task
+
+_SHORT = Repr()  # of a value that may be the whole file
+_SHORT.maxstring = _SHORT.maxother = 100
+_SHORT.maxlevel = 2
 
 
 class ParamsError(ValueError):
@@ -25,26 +32,26 @@ class ParamsError(ValueError):
 class TrainParams(Block):
     """Holds what all trainings share."""
 
-    seeds: Count
-    batch_size: Annotated[int, Field(ge=2)]
-    validate_every: Count
+    seeds: Annotated[int, Field(ge=1, le=1000)]
+    batch_size: BatchSize
+    validate_every: Steps
     device: Literal["auto", "cpu", "cuda"]
-    threads: Count | None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None
 
 
 class EvaluateParams(Block):
     """Holds how the metrics are estimated."""
 
     neighbours: Annotated[int, Field(ge=1, lt=100)]
-    critic_steps: Count
+    critic_steps: Steps
     seed: Seed
 
 
 class ModelParams(Block):
     """Holds the hyperparameters that every model has."""
 
-    steps: Count
-    batch_size: Annotated[int, Field(ge=2)] | None
+    steps: Steps
+    batch_size: BatchSize | None
     learning_rate: NotNegative
     learning_rate_end: NotNegative
     kl_weight_start: Positive
@@ -52,8 +59,8 @@ class ModelParams(Block):
     kl_warmup: Share
     x_weight: NotNegative
     bias_scale: NotNegative
-    hidden_size: Count
-    invariant_size: Count
+    hidden_size: Size
+    invariant_size: Size
 
     weighted: ClassVar[tuple[str, ...]] = ("kl", "x")
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant")
@@ -71,7 +78,7 @@ class PredictorParams(ModelParams):
     """Holds the hyperparameters of VAE and STIB_WO_REG, which predict y."""
 
     y_weight: NotNegative
-    target_size: Count
+    target_size: Size
 
     weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y")
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target")
@@ -92,8 +99,8 @@ class StibParams(PredictorParams):
     adversary_learning_rate_end: NotNegative
     dependence_weight: NotNegative
     injectivity_weight: NotNegative
-    critic_size: Count
-    memory_size: Count
+    critic_size: Size
+    memory_size: Size
 
     weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence", "injectivity")
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic", "memory")
@@ -174,23 +181,34 @@ def parse(content: Any) -> Params:
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    place = list(fault["loc"] or ("params.yaml",))
+    place = list(fault["loc"])
     block: Any = Params
-    if place[0] == "data" and len(place) > 1:  # pydantic puts the name of the task in between
+    within = place
+    if place[:1] == ["data"] and len(place) > 1:  # pydantic puts the name of the task in between
         block = TASKS[place.pop(1)]
-    *parents, _ = place
-    key = ".".join(map(str, place))
+        within = place[1:]
+    key = ".".join(map(_shown, place)) or "params.yaml"
+    found = _SHORT.repr(fault["input"])
     if fault["type"] == "union_tag_invalid":
-        found, allowed = fault["input"]["task"], fault["ctx"]["expected_tags"]
-        return f"{key}.task: found {found!r}; allowed: {allowed}"
+        named = _SHORT.repr(fault["input"]["task"])
+        return f"{key}.task: found {named}; allowed: {fault['ctx']['expected_tags']}"
     if fault["type"] == "extra_forbidden":
-        if block is Params:
-            for parent in parents:
-                block = block.model_fields[parent].annotation
-        return f"{key}: unknown key (value {fault['input']!r}); allowed: " + ", ".join(
-            block.model_fields
-        )
+        return f"{key}: unknown key (value {found}); allowed: {_keys(block, within[:-1])}"
     if fault["type"] == "missing":
         return f"{key}: missing"
+    if fault["type"] in ("model_type", "model_attributes_type"):
+        return f"{key}: found {found}; allowed: a block of the keys {_keys(block, within)}"
     allowed = fault["msg"].removeprefix("Input should be ")
-    return f"{key}: found {fault['input']!r}; allowed: {allowed}"
+    return f"{key}: found {found}; allowed: {allowed}"
+
+
+def _keys(block: Any, location: Iterable[Any]) -> str:
+    for name in location:
+        annotation = block.model_fields[name].annotation
+        block = next(iter(get_args(annotation)), annotation)  # of one that may be left out
+    return ", ".join(block.model_fields)
+
+
+def _shown(part: Any) -> str:
+    """Shows a key as it stands in the file, or quoted where it could be taken for more."""
+    return str(part) if re.fullmatch(r"[\w.]+", str(part)) else _SHORT.repr(part)

@@ -71,6 +71,12 @@ def test_saving_leaves_the_model_as_it_was_and_writes_the_same_bytes_again(tmp_p
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
+def test_weights_of_the_loss_may_be_as_large_as_params_yaml_allows(tmp_path):
+    model = MODELS["cvae"](SIZES, {"kl": 1e300, "x": 0.0})
+    save(tmp_path / "w.safetensors", model)
+    assert load(tmp_path / "w.safetensors").weights == model.weights
+
+
 def test_weights_come_back_however_they_lie_in_memory(tmp_path):
     model = build("vae")
     weight = model.encoder.second.weight

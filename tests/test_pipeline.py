@@ -11,129 +11,18 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
+from clones import MADE, MODELS, ROOT, TINY, Clone, copy_working_tree, wait_until
 
-ROOT = Path(__file__).parents[1]
-MADE = ("dvc.lock", "metrics/", "plots/", "pretrained/")
 PIPELINES = sorted(
     str(path.relative_to(ROOT)) for path in (*ROOT.glob("dvc.yaml"), *ROOT.glob("*/dvc.yaml"))
 )
 STUDIED = (ROOT / "studies" / "dvc.lock").exists()
 STAGES = sorted(path.stem for path in ROOT.glob("stages/*.py") if path.stem != "__init__")
-MODELS = list(yaml.safe_load((ROOT / "params.yaml").read_text())["models"])
 AFTER_STIB = {"train@stib", "evaluate@stib", "tabulate", "plot", "headline"}
-TINY = {
-    "data": {"train_rows": 64, "validation_rows": 16, "test_rows": 100},
-    "train": {"seeds": 2, "batch_size": 8, "validate_every": 2, "device": "cpu", "threads": 1},
-    "evaluate": {"critic_steps": 2},
-    "models": {key: {"steps": 4, "hidden_size": 4, "batch_size": None} for key in MODELS},
-}
-
-
-@dataclass(frozen=True)
-class Clone:
-    """A clone of the repository, and the machine it is on."""
-
-    folder: Path
-    tools: Path  # the bin folder of the environment that the Makefile makes
-    environ: dict[str, str]
-
-    def start(self, *command, log):
-        """Starts a command, which writes to a file."""
-        with log.open("w") as file:
-            return subprocess.Popen(
-                command, cwd=self.folder, env=self.environ, stdout=file, stderr=subprocess.STDOUT
-            )
-
-    def run(self, *command, fails=False):
-        """Runs a command, which must succeed unless said otherwise; returns what it prints."""
-        process = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        printed = process.stdout + process.stderr
-        assert (process.returncode != 0) == fails, printed
-        return printed if fails else process.stdout
-
-    def dvc(self, *arguments, fails=False):
-        return self.run(self.tools / "dvc", *arguments, fails=fails)
-
-    def git(self, *arguments):
-        return self.run("git", *arguments)
-
-    def commit(self):
-        self.git("add", "--all")
-        self.git("-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "-qm", "a change")
-
-    def changed_files(self):
-        """Returns the tracked files that differ from the last commit."""
-        return set(self.git("diff", "--name-only", "HEAD").split())
-
-    def copy(self, folder):
-        """Returns a copy of the whole folder, with DVC's cache and what git ignores."""
-        shutil.copytree(self.folder, folder)
-        return Clone(folder, self.tools, self.environ)
-
-    def bare(self, folder):
-        """Returns a fresh clone of what is committed."""
-        self.git("clone", "-q", ".", folder)
-        return Clone(folder, self.tools, self.environ)
-
-    def text(self, path):
-        return (self.folder / path).read_text()
-
-    def json(self, path):
-        return json.loads(self.text(path))
-
-    def set_params(self, changes):
-        """Merges nested changes into params.yaml."""
-        content = yaml.safe_load(self.text("params.yaml"))
-        merge(content, changes)
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-
-    def processes(self):
-        """Returns the processes that run anywhere in the folder."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                folder = Path(process.cwd())
-            except (psutil.Error, OSError):
-                continue
-            if folder.is_relative_to(self.folder.resolve()):
-                found.append(process)
-        return found
-
-    def kill_all(self):
-        for process in self.processes():
-            process.kill()
-
-
-def merge(content, changes):
-    for key, value in changes.items():
-        if isinstance(value, dict):
-            merge(content[key], value)
-        else:
-            content[key] = value
-
-
-def copy_working_tree(folder, leave_out=()):
-    """Copies what git tracks or would add, as it is in the working tree."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in sorted(set(listed.split("\0"))):
-        if (ROOT / name).is_file() and not name.startswith(leave_out):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
 
 
 def stages_run(printed):
@@ -152,15 +41,6 @@ def digests(clone, *folders):
     """Returns the time of the last change of each file in some folders."""
     paths = [path for folder in folders for path in (clone.folder / folder).rglob("*")]
     return {str(path): path.stat().st_mtime_ns for path in paths if path.is_file()}
-
-
-def wait_until(condition):
-    """Waits for what must come; ten minutes are for ever."""
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.2)
-    pytest.fail(f"{condition} never came true")
 
 
 def identify(clone):
@@ -401,6 +281,74 @@ def test_misspelt_keys_in_the_file_are_all_named_and_nothing_is_lost(clone):
     assert_nothing_is_lost(clone, printed, before)
 
 
+PWNED = "x;touch pwned #"
+WRONG = {
+    "a name for the shell": lambda content: content["models"].update({PWNED: {"steps": 1}}),
+    "a name for a path": lambda content: content["models"].update({"../x": {"steps": 1}}),
+    "names for DVC": lambda content: content.update(model_keys=[PWNED]),
+    "a model for the shell": lambda content: content.update(model=PWNED),
+    "a model that is a path": lambda content: content.update(model="../metrics/stib"),
+    "no models": lambda content: content.update(models=None),
+    "empty models": lambda content: content.update(models={}),
+    "a missing model": lambda content: content["models"].pop("stib"),
+    "10⁹ seeds": lambda content: content["train"].update(seeds=10**9),
+    "NaN": lambda content: content["models"]["stib"].update(learning_rate=float("nan")),
+}
+
+
+@pytest.fixture(scope="module")
+def own_data(first_repro, tmp_path_factory):
+    """A clone whose data are the user's own, as the README says: nothing is drawn."""
+    clone = first_repro[0].copy(tmp_path_factory.mktemp("own") / "clone")
+    clone.dvc("freeze", "generate")
+    clone.commit()
+    return clone
+
+
+def refuse(clone, change, *arguments):
+    """Runs `dvc repro` on changed params, which must stop at the check and touch nothing."""
+    clone.git("checkout", "-q", "params.yaml")
+    content = yaml.safe_load(clone.text("params.yaml"))
+    change(content)
+    (clone.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    before = digests(clone, ".")
+    printed = clone.dvc("repro", *arguments, fails=True)
+    assert stages_run(printed) <= {"check"}
+    assert "Traceback" not in printed
+    # DVC itself takes away what the check left, before it runs it.
+    assert differing(before, digests(clone, ".")) <= {clone.folder / "data" / "params.checked"}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_params_stop_all_though_dvc_is_told_to_keep_going(own_data, refused, wrong):
+    refuse(own_data, WRONG[wrong], "--keep-going")
+    refused["params files"] += 1
+
+
+@pytest.mark.parametrize("target", [None, "train@stib", f"train@{PWNED}", "train@../x"])
+def test_wrong_params_stop_the_training_of_one_model(own_data, target):
+    refuse(own_data, WRONG["a name for the shell"], *filter(None, [target]))
+
+
+def differing(before, after):
+    """Returns the files that came, went or changed, but for those of git and DVC themselves."""
+    paths = {Path(path) for path, _ in before.items() ^ after.items()}
+    return {path for path in paths if not {".git", ".dvc", "__pycache__"} & {*path.parts}}
+
+
+# DVC's own parser is the first to read what is no YAML, and it names the file and the line.
+@pytest.mark.parametrize("text", ["seeds: 3\nseeds: 4\n", "a: [1\n", "a:\n\t- b\n"], ids=repr)
+def test_what_is_no_yaml_is_refused_by_dvc_itself(own_data, refused, text):
+    (own_data.folder / "params.yaml").write_text(text)
+    before = digests(own_data, ".")
+    printed = own_data.dvc("repro", fails=True)
+    assert "params.yaml" in printed
+    assert "line" in printed
+    assert not stages_run(printed)
+    assert not differing(before, digests(own_data, "."))
+    refused["params files"] += 1
+
+
 # 5. What changed
 
 
@@ -530,6 +478,31 @@ def test_an_orphaned_training_gives_way_to_files_restored_from_the_cache(killed_
     assert "train@stib" in stages_restored(killed_clone.dvc("repro", "train@stib"))
     wait_until(lambda: not killed_clone.processes())
     assert not stages_run(killed_clone.dvc("repro", "--dry", "train@stib"))
+
+
+def test_of_two_repros_at_once_the_second_names_the_first(killed_clone):
+    # A killed one's training lives as well; it gives way to the first, which goes on from there.
+    log = killed_clone.folder.parent / "log"
+    command = killed_clone.tools / "dvc", "repro", "train@stib"
+    with killed_clone.start(*command, log=log) as first:
+        try:
+            wait_until(lambda: "goes on after step" in log.read_text() or first.poll() is not None)
+            printed = killed_clone.dvc("repro", "train@stib", fails=True)
+            assert "is busy, it is being blocked by" in printed
+            assert f"(PID {first.pid}): {killed_clone.tools}/dvc repro train@stib" in printed
+            assert first.poll() is None
+        finally:
+            first.kill()
+
+
+def test_a_training_that_diverges_says_where_and_caches_nothing(clone):
+    before = clone.text("dvc.lock")
+    clone.set_params({"models": {"vae": {"learning_rate": 1e30}}})
+    printed = clone.dvc("repro", "train@vae", fails=True)
+    assert re.search(r"error: vae: the \w+ term \w+ is \w+ with seed 0.* after 2 steps", printed)
+    assert "Traceback" not in printed
+    assert clone_lock(clone)["train@vae"] == yaml.safe_load(before)["stages"]["train@vae"]
+    assert not list(clone.folder.glob("models/vae/.*"))
 
 
 # The stages' code

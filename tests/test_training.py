@@ -1,5 +1,6 @@
 """The training loop: who moves, what repeats, which weights are kept, and what is refused."""
 
+import re
 from math import pi, sqrt
 
 import numpy as np
@@ -210,6 +211,82 @@ def test_each_copy_draws_every_row_once_an_epoch_in_an_order_and_with_noise_of_i
     assert noise.std().item() == pytest.approx(1, abs=0.1)
 
 
+@every_model
+@pytest.mark.parametrize(("stack", "threads"), [(2, 2), (3, 2), (3, 3)])
+def test_the_number_of_threads_does_not_change_the_bits(key, stack, threads):
+    # Large enough for all of PyTorch's kernels to share their work. Threads that do not divide an
+    # even stack are left out: README says so.
+    training = spiral(1000, default_rng(0))
+    models = []
+    for number in (1, threads):
+        torch.set_num_threads(number)
+        model = build(key, stack=stack, hidden=256)
+        models.append(copied(fit(model, training=training, batch_size=256, steps=3)))
+    torch.set_num_threads(1)
+    assert_same_bits(*models)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@every_model
+def test_a_gpu_takes_the_same_steps_and_resumes(key):
+    states = {}
+
+    def report(progress):
+        states[progress.step] = {name: t.cpu().clone() for name, t in progress.state().items()}
+
+    on_cpu = copied(fit(build(key), rate=1e-4, steps=4, validate_every=1))
+    on_gpu = fit(build(key).cuda(), rate=1e-4, steps=4, validate_every=1, report=report)
+    resumed = fit(build(key).cuda(), rate=1e-4, steps=4, validate_every=1, resume=states[2])
+    for name, value in copied(on_gpu).items():
+        torch.testing.assert_close(value.cpu(), on_cpu[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(value, resumed.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+# ---- Resuming ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [1, 4, 9, 11])
+@every_model
+def test_a_resumed_training_ends_with_the_bits_of_an_unbroken_one(key, stop):
+    # 96 rows make three batches an epoch, so that it stops within an epoch and at the end of one.
+    training = spiral(96, default_rng(0))
+
+    def run(model, **changes):
+        reports, states = [], {}
+
+        def report(progress):
+            reports.append({**progress.train, **progress.validation})
+            states[progress.step] = {name: t.clone() for name, t in progress.state().items()}
+
+        rates = {player: cosine(1e-2, 0.0) for player in model.players()}
+        rest = {"training": training, "rates": rates, "kl_weight": geometric(1.0, 0.1, 0.5)}
+        fit(model, validate_every=1, report=report, **rest, **changes)
+        return reports, states
+
+    unbroken, resumed = build(key), build(key)
+    reports, states = run(unbroken)
+    torch.manual_seed(5)
+    for parameter in resumed.parameters():
+        torch.nn.init.normal_(parameter)  # whatever the model was before
+    later, later_states = run(resumed, resume=states[stop])
+    assert_same_bits(copied(unbroken), copied(resumed))
+    assert len(later) == 12 - stop
+    for one, other in zip(reports[stop:], later, strict=True):
+        assert_same_bits(one, other)
+    assert_same_bits(states[12], later_states[12])
+
+
+def test_a_resumed_training_does_not_change_the_state_it_was_given():
+    states = []
+    report = lambda progress: states.append(  # noqa: E731
+        {name: value.clone() for name, value in progress.state().items()}
+    )
+    fit(build("stib"), report=report)
+    given = {name: value.clone() for name, value in states[0].items()}
+    fit(build("stib"), resume=given)
+    assert_same_bits(states[0], given)
+
+
 # ---- Validation and selection ------------------------------------------------------------------
 
 
@@ -295,9 +372,30 @@ def test_fewer_rows_than_a_batch_are_refused():
 
 
 @every_model
-def test_a_loss_that_is_not_finite_ends_the_training(key):
-    with pytest.raises(FloatingPointError, match=f" {key} .*learning rate"):
-        fit(build(key), rate=1e30)
+def test_a_loss_that_is_not_finite_ends_the_training_with_model_term_seed_and_step(key):
+    message = rf"^{key}: the \w+ term \w+ is (inf|nan|-inf) with seed 7, .* after 4 steps; .*rate"
+    with pytest.raises(FloatingPointError, match=message):
+        fit(build(key), seeds=[7, 8], rate=1e30)
+
+
+@every_model
+def test_one_bad_copy_is_named_and_the_term_in_which_it_shows(key):
+    model, calls = build(key, stack=3), []
+    terms = model.terms
+
+    def spoilt(x, y, noise):
+        found = terms(x, y, noise)
+        calls.append(torch.is_grad_enabled())
+        if sum(calls) > 5:  # after the first validation
+            found["x"] = found["x"] * torch.tensor([1, torch.nan, 1])
+        return found
+
+    model.terms = spoilt
+    with pytest.raises(FloatingPointError) as refusal:
+        fit(model, seeds=[4, 5, 6])
+    assert re.match(
+        rf"{key}: the training term \w+ is nan with seed 5 after 8 steps", str(refusal.value)
+    )
 
 
 def test_each_player_needs_its_learning_rate():

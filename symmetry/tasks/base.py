@@ -12,7 +12,7 @@ from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 from pydantic import Field
 
-from symmetry.blocks import Block, Count, Seed
+from symmetry.blocks import Block, Seed
 from symmetry.data import Array, Columns, Dataset, Units
 
 Limits = tuple[tuple[float, float], tuple[float, float]]
@@ -100,9 +100,9 @@ class Drawn(TaskBase):
     x_names: ClassVar[tuple[str, ...]]
     y_names: ClassVar[tuple[str, ...]]
 
-    train_rows: Count
-    validation_rows: Annotated[int, Field(ge=2)]
-    test_rows: Annotated[int, Field(ge=100)]
+    train_rows: Annotated[int, Field(ge=1, le=10**8)]
+    validation_rows: Annotated[int, Field(ge=2, le=10**7)]
+    test_rows: Annotated[int, Field(ge=100, le=10**7)]
 
     @abstractmethod
     def draw(self, rows: int, generator: Generator) -> Dataset:

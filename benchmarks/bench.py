@@ -1,0 +1,136 @@
+"""Measures what training costs, into benchmarks/results.csv and benchmark.png; 10 minutes."""
+
+import json
+import platform
+import subprocess
+import sys
+from argparse import ArgumentParser
+from importlib.util import find_spec
+from statistics import median
+from typing import Any
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from stages import plain_errors, read_params
+from stages.plot import write_figure
+from symmetry.artifacts import write_csv
+from symmetry.models import MODELS
+from symmetry.params import Params
+
+PAPERS = "vae", "stib_wo_reg", "cvae", "cvib", "stib"
+PUBLISHED_SECONDS = 2250.0  # to train the published code's five models, evaluation not counted,
+PUBLISHED_PEAK = 180.0  # where matrices are multiplied with so many GFLOP/s
+STACKS = 1, 2, 4, 8
+CURVES = {  # of STIB
+    "seeds": [{"seeds": 16}],
+    "batch": [{"seeds": 4, "batch": batch} for batch in (64, 128, 512, 1024)],
+    "rows": [{"seeds": 4, "rows": rows} for rows in (10_000, 1_000_000, 10_000_000)],
+}
+
+
+def main() -> None:
+    ArgumentParser(description=__doc__).parse_args()
+    params = read_params()
+    results = [
+        {"part": part, **case("benchmarks.case", model, **asked)}
+        for part, model, asked in tqdm(cases(params), disable=not sys.stderr.isatty())
+    ]
+    results += [
+        {"part": "jax", **case("benchmarks.jax_case", seeds=seeds)}
+        for seeds in (1, 4)
+        if find_spec("jax")
+    ]
+    table = pd.DataFrame(results)
+    table["gflops"] = table["gflop_per_step"] / table["ms_per_step"] * 1e3
+    table["share_of_peak"] = table["gflops"] / table["peak_gflops"]
+    table = table.round(4)
+    write_csv("benchmarks/results.csv", json.loads(table.to_json(orient="records")))
+    write_figure("benchmarks/benchmark.png", figure(table))
+    print(report(table, params))
+
+
+def cases(params: Params) -> list[tuple[str, str, dict[str, int]]]:
+    """Lists what is measured: the part, the model, and what differs from params.yaml."""
+    whole = {
+        "seeds": params.train.seeds,
+        "validation-rows": 10_000,
+        "chunk": params.train.validate_every,
+        "chunks": 2,
+    }
+    return [
+        *(("table", model, whole) for model in PAPERS),
+        *(("stack", model, {"seeds": seeds}) for model in MODELS for seeds in STACKS),
+        *((part, "stib", asked) for part, curve in CURVES.items() for asked in curve),
+    ]
+
+
+def case(module: str, *words: str, **asked: int) -> dict[str, Any]:
+    """Runs one measurement in a process of its own, which tells its memory apart."""
+    options = [f"--{name}={value}" for name, value in asked.items()]
+    command = [sys.executable, "-m", module, *words, *options]
+    ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+def report(table: pd.DataFrame, params: Params) -> str:
+    """Writes the tables to print; the last line is the cost of the paper's table."""
+    columns = {
+        "model": "model",
+        "seeds": "S",
+        "batch": "batch",
+        "rows": "rows",
+        "ms_per_step": "ms a step",
+        "ms_per_step_and_seed": "ms a step and seed",
+        "share_of_peak": "share of matmul peak",
+        "peak_mb": "peak MB",
+    }
+    whole = table[table["part"] == "table"].set_index("model")["ms_per_step_and_seed"]
+    seconds = {model: params.models.block(model).steps * whole[model] / 1e3 for model in PAPERS}
+    peak = median(table["peak_gflops"])
+    share = sum(seconds.values()) / (PUBLISHED_SECONDS * PUBLISHED_PEAK / peak)
+    shown = table[table["part"] != "jax"].rename(columns=columns)[list(columns.values())]
+    lines = [shown.to_markdown(index=False, floatfmt=".3g"), ""]
+    for row in table[table["part"] == "jax"].to_dict("records"):
+        lines.append(
+            f"STIB with S = {row['seeds']}: {row['ms_per_step_and_seed']:.2f} ms a step and seed, "
+            f"the same step by JAX {row['jax_ms_per_step_and_seed']:.2f}"
+        )
+    lines.append(
+        f"{platform.machine()}, {torch.get_num_threads()} threads, S = {params.train.seeds}: "
+    )
+    lines[-1] += ", ".join(f"{model} {of:.0f} s" for model, of in seconds.items()) + " a seed"
+    lines.append(
+        f"table per seed: {share:.3f} of the published run (matmul peak {peak:.0f} GFLOP/s)"
+    )
+    return "\n".join(lines)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Draws the cost of a step and seed against the stack, the batch and the rows."""
+    drawn = Figure(figsize=(12, 3.6), layout="constrained")
+    panels = drawn.subplots(1, 3)
+    stack = table[table["part"].isin(["stack", "seeds"])]
+    for model, of in stack.groupby("model", sort=False):
+        panels[0].plot(of["seeds"], of["ms_per_step_and_seed"], "o-", label=model)
+    panels[0].legend(fontsize=7)
+    default = stack[(stack["model"] == "stib") & (stack["seeds"] == 4)]
+    for axes, part, name in (
+        (panels[1], "batch", "a batch"),
+        (panels[2], "rows", "the training set"),
+    ):
+        of = pd.concat([table[table["part"] == part], default]).sort_values(part)
+        axes.plot(of[part], of["ms_per_step_and_seed"], "o-", color="C4")
+        axes.set(xlabel=f"rows of {name}", title="stib, S = 4")
+    panels[0].set(xlabel="seeds in a stack, S", ylabel="ms a step and seed")
+    for axes in panels:
+        axes.set(xscale="log", ylim=(0, None))
+    return drawn
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()

@@ -1,0 +1,37 @@
+"""What all tests share: the tally of bad inputs, and how hard the readers are tried."""
+
+import os
+from collections import Counter
+
+import hypothesis
+import pytest
+
+# `make faults` tries each reader 1,000 times. Derandomized: a run finds what the last one found.
+for name, examples in (("test", 100), ("faults", 1000)):
+    hypothesis.settings.register_profile(
+        name,
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
+
+REFUSED = pytest.StashKey[Counter]()
+
+
+def pytest_configure(config):
+    config.stash[REFUSED] = Counter()
+
+
+@pytest.fixture(scope="session")
+def refused(pytestconfig):
+    """Counts a kind of bad input that was tried and refused: refused["params files"] += 1."""
+    return pytestconfig.stash[REFUSED]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if tally := config.stash[REFUSED]:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tally.items()))
+        terminalreporter.write_line(f"bad inputs refused: {counts}")
