@@ -28,7 +28,8 @@ def main() -> None:
     batch = own.batch_size or params.train.batch_size
     sizes = Sizes(seeds, 2, 2, **own.sizes())
     model = STIB(sizes, own.weights())
-    initialise(model, [torch.Generator().manual_seed(s) for s in range(seeds)], own.bias_scale)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(seeds)]
+    initialise(model, generators, model.decoders(), own.bias_scale)
     model.train()
     optimizer = torch.optim.Adam(
         [{"params": p, "lr": lr} for p, lr in zip(model.players().values(), RATES, strict=True)],

@@ -221,6 +221,10 @@ class Model(nn.Module, ABC):
         """Computes what one backward pass descends, the KL weighted as scheduled, shape (S,)."""
         return self.objective(terms) + (kl_weight - self.weights["kl"]) * terms["kl"]
 
+    def decoders(self) -> list[MLP]:
+        """Lists what decodes latents: x̂, and ŷ where it is predicted."""
+        return [self.x_decoder]
+
     def players(self) -> dict[str, list[nn.Parameter]]:
         """Names the players of the training game and the parameters that each one moves."""
         return {"model": list(self.parameters())}
@@ -283,6 +287,10 @@ class StibWithoutRegularizer(Model):
     def predict(self, invariant: Tensor, target: Tensor) -> Tensor:
         """Predicts ŷ, with shape (S, n, y_size), from the target part alone."""
         return self._in_units(self.y_decoder(self._stacked(target)), "y")
+
+    def decoders(self) -> list[MLP]:
+        """Lists what decodes latents: x̂ and ŷ."""
+        return [self.x_decoder, self.y_decoder]
 
     def _predictor_size(self) -> int:
         return self.sizes.target

@@ -2,7 +2,7 @@
 
 __all__ = ["MLP", "Linear", "initialise"]
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -86,12 +86,23 @@ def _affine(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def initialise(
-    module: nn.Module, generators: Sequence[torch.Generator], bias_scale: float = 0.0
+    module: nn.Module,
+    generators: Sequence[torch.Generator],
+    decoders: Iterable[nn.Module] = (),
+    bias_scale: float = 0.0,
 ) -> None:
-    r"""Draws all linear weights of a module Glorot-uniformly and its biases too if asked.
+    r"""Draws all linear weights of a module, and the biases of its decoders if asked.
 
-    .. math:: W_{ij} \sim U(-a, a), \quad a = \sqrt{6 / (\text{in} + \text{out})}, \qquad
+    .. math:: W_{ij} \sim U(-a, a), \quad a = \sqrt{6 / (\text{in} + \text{out})}, \quad b_j = 0
+
+    is the paper's, after Glorot. If a scale of the biases is given, decoders are drawn by
+
+    .. math:: W_{ij} \sim U(-a, a), \quad a = \sqrt{3 / \text{in}}, \qquad
         b_j \sim U(-c, c), \quad c = \text{scale} / \sqrt{\text{in}}
+
+    instead, after LeCun: between layers of equal width the same weights, but where one latent
+    fans out steep softplus with bends all over its range. Glorot's are flat there and all bend at
+    0, so that a decoder of one latent is late to follow a spiral, in its middle or at its ends.
 
     Copy s depends on its own generator alone, so that it does not matter which other copies are
     in the stack. All other parameters and buffers become zero.
@@ -99,21 +110,27 @@ def initialise(
     Arguments:
         module: The module, whose linear layers are :class:`Linear`.
         generators: The source of randomness of each copy.
-        bias_scale: The scale of the biases. With 0, as in the paper, all softplus of a first layer
-            bend at 0, and a decoder of one latent is late to follow the ends of a spiral.
+        decoders: The parts of the module to draw so.
+        bias_scale: The scale of their biases; with 0 they are drawn as the rest.
 
     References:
         Understanding the difficulty of training deep feedforward neural networks
         (Glorot and Bengio, 2010), https://proceedings.mlr.press/v9/glorot10a.html
+
+        Efficient BackProp (LeCun et al., 1998), section 4.6,
+        https://doi.org/10.1007/3-540-49430-8_2
     """
     for value in (*module.parameters(), *module.buffers()):
         value.zero_()
+    spread = {part for decoder in decoders for part in decoder.modules() if bias_scale > 0}
     for layer in module.modules():
         if isinstance(layer, Linear):
             _, in_features, out_features = layer.weight.shape
-            _draw(layer.weight, (6 / (in_features + out_features)) ** 0.5, generators)
-            if layer.bias is not None and bias_scale > 0:
+            if layer in spread and layer.bias is not None:
+                _draw(layer.weight, (3 / in_features) ** 0.5, generators)
                 _draw(layer.bias, bias_scale * in_features**-0.5, generators)
+            else:
+                _draw(layer.weight, (6 / (in_features + out_features)) ** 0.5, generators)
 
 
 def _draw(values: Tensor, bound: float, generators: Sequence[torch.Generator]) -> None:

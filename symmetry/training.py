@@ -82,7 +82,7 @@ def train(
         training: The rows to draw batches from, each epoch in a new order.
         validation: The rows that select the weights.
         seeds: One seed a copy, for its weights, its batches and its noise.
-        bias_scale: The scale of the biases at the start; see
+        bias_scale: The scale of the decoders' biases at the start; see
             :func:`~symmetry.networks.initialise`.
         steps: The number of steps.
         batch_size: The number of rows in a batch of one copy.
@@ -103,7 +103,7 @@ def train(
             f"a batch takes {batch_size} rows; the training set has only {len(training)}"
         )
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    initialise(model, generators, bias_scale)
+    initialise(model, generators, model.decoders(), bias_scale)
     model.train()
     device = next(model.parameters()).device
     x, y = _to(device, training)

@@ -246,3 +246,31 @@ def test_an_ablation_has_a_panel_a_metric_and_a_line_of_seeds_a_study():
     assert drawn == [study["x_mae"].tolist() for study in STUDIES.values()]
     assert leak.lines[0].get_xdata()[:2].tolist() == [0.02, 0.04]
     assert leak.lines[0].get_xdata()[2] > 0  # a negative estimate has its place on the log scale
+
+
+def test_orbits_of_more_than_one_latent_are_points_in_their_plane_above_true_ones():
+    circle = np.stack([np.cos(np.arange(9)), np.sin(np.arange(9))], -1)
+    plane = Plane(
+        lambda x: 2 * x[..., ::-1], ("b", "a"), (circle,), limits=((-3, 3), (-2, 2)), dots=True
+    )
+    (axes,) = orbits({"A": ORBITS}, plane).axes
+    truth, *drawn = axes.lines
+    np.testing.assert_array_equal(truth.get_xydata(), circle)
+    assert all(line.get_linestyle() == "None" for line in drawn)
+    for row, line in enumerate(drawn):
+        np.testing.assert_allclose(line.get_xydata(), 2 * ORBITS[:, row, ::-1])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("b", "a")
+    assert (axes.get_xlim(), axes.get_ylim()) == ((-3, 3), (-2, 2))
+
+
+def test_orbits_of_one_column_and_of_columns_of_unlike_units_are_drawn_too():
+    (axes,) = orbits({"A": ORBITS[..., :1]}, Plane(equal=False)).axes
+    for line in axes.lines:
+        np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
+    assert axes.get_aspect() == "auto"
+
+
+def test_where_no_model_has_what_a_figure_shows_it_is_empty():
+    for figure in (latent_space({}, DATA.t), information({})):
+        assert len(figure.axes) >= 1
+        assert not any(axes.lines or axes.collections for axes in figure.axes)

@@ -67,17 +67,29 @@ def test_weights_are_drawn_uniformly_within_glorots_bound_and_biases_become_zero
     assert (layer.bias == 0).all()
 
 
-def test_biases_are_drawn_uniformly_within_their_scale_over_the_root_of_the_inputs():
+def test_a_decoder_is_drawn_by_its_inputs_alone_with_biases_of_the_given_scale():
     layer = Linear(2, 4, 20_000)
-    initialise(layer, generators(0, 1), bias_scale=3.0)
-    for copy in layer.bias.detach():
-        assert_uniform(copy, 1.5)
+    initialise(layer, generators(0, 1), [layer], bias_scale=3.0)
+    for weight, bias in zip(layer.weight.detach(), layer.bias.detach(), strict=True):
+        assert_uniform(weight, (3 / 4) ** 0.5)
+        assert_uniform(bias, 3 / 2)
+
+
+def test_what_is_no_decoder_or_has_no_scale_is_drawn_as_in_the_paper():
+    pair = nn.ModuleDict({"encoder": Linear(2, 4, 200), "decoder": Linear(2, 4, 200)})
+    initialise(pair, generators(0, 1), [pair["decoder"]], bias_scale=3.0)
+    assert_uniform(pair["encoder"].weight.detach(), (6 / 204) ** 0.5)
+    assert (pair["encoder"].bias == 0).all()
+    assert (pair["decoder"].bias != 0).all()
+    initialise(pair, generators(0, 1), [pair["decoder"]], bias_scale=0.0)
+    assert_uniform(pair["decoder"].weight.detach(), (6 / 204) ** 0.5)
+    assert (pair["decoder"].bias == 0).all()
 
 
 def test_a_copy_depends_on_its_own_generator_alone():
     stack, alone = MLP(3, **SIZES), MLP(1, **SIZES)
-    initialise(stack, generators(5, 6, 7), bias_scale=1.0)
-    initialise(alone, generators(6), bias_scale=1.0)
+    initialise(stack, generators(5, 6, 7), [stack], bias_scale=1.0)
+    initialise(alone, generators(6), [alone], bias_scale=1.0)
     for name, weight in alone.named_parameters():
         theirs = stack.get_parameter(name)
         assert torch.equal(weight[0], theirs[1])

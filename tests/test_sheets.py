@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import sys
 
 import numpy as np
 import pandas as pd
@@ -257,3 +258,10 @@ def test_a_cut_off_parquet_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="not a whole Parquet file"):
         read(path)
+
+
+def test_without_pyarrow_parquet_says_how_to_get_it(written, monkeypatch):
+    for name in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ValueError, match=r"needs pyarrow.*pip install '\.\[parquet\]'"):
+        read(written(b"", "mine.parquet"))
