@@ -45,6 +45,7 @@ def prepare(clone: Clone) -> None:
     """Makes a clone with small params whose pipeline has run once, unbroken."""
     copy_working_tree(clone.folder, leave_out=MADE)
     clone.set_params({**TINY, "models": dict.fromkeys(MODELS, SMALL)})
+    clone.set_params({"train": {"validate_every": 20}})
     clone.git("init", "-q")
     clone.commit()
     clone.dvc("repro")
