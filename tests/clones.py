@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class Clone:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=start_new_session,
+                # A shell in the background lets its children ignore Ctrl-C.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def run(self, *command, fails=False):

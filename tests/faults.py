@@ -74,6 +74,7 @@ def survive(clone: Clone, kills: int, chance: random.Random) -> Counter[str]:
         patience = chance.uniform(1.0, 8.0)
         while not killed(clone, stage, how, patience):
             patience *= chance.uniform(0.3, 0.9)  # it had ended by then
+            assert patience > 0.01, f"{how} in {stage} kills nothing"
         printed = clone.dvc("repro")
         wait_until(lambda: not clone.processes())  # an orphan has stopped as well
         assert bits(clone) == unbroken, f"after {how} in {stage}:\n{printed}"
