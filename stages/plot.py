@@ -49,19 +49,12 @@ def main() -> None:
             live = evaluations[key]["signal_to_noise"].argmax()
             codes[key.upper()] = invariant[:, live], target[:, 0]
     write_figure("plots/latent_space.png", latent_space(codes, colour))
-    metrics = {key: read_metrics(f"metrics/{key}.json", [LEAK]) for key in keys}
     baselines = sorted(set(keys) - set(OURS), key=lambda key: metrics[key][LEAK])[:1]
     drawn = [*[key for key in OURS if key in keys][:1], *baselines]
     plane = params.data.plane
     kind = "partners" if plane.dots else "orbits"
     named = {key.upper(): evaluations[key][kind] for key in drawn}
     write_figure("plots/orbits.png", orbits(named, plane))
-    histories = {
-        key: history_frame(
-            read_csv(f"models/{key}/history.csv", [*COLUMNS, *(WATCHED if key in OURS else ())])
-        )
-        for key in keys
-    }
     watched = {key.upper(): histories[key] for key in OURS if key in keys}
     write_figure("plots/information.png", information(watched))
     curves = training_curves({k.upper(): one for k, one in histories.items()}, list(CURVES))
