@@ -95,25 +95,24 @@ def evaluate(
     x_hat = model.decode(code.invariant, model.decoder_target(code.target, y))
     y_hat = model.predict(code.invariant, code.target)
     noise = torch.randn(stack, len(dataset), model.latent_size, generator=generator).to(device)
-    objective = model.objective(model.terms(x, y, noise))
+    seen_x, seen_y = model.standardised(x, "x"), model.standardised(y, "y")
+    objective = model.objective(model.terms(seen_x, seen_y, noise))
     measured = slice(0, model.measured_size)
     means = _numpy(code.mean[..., measured])
     samples = (code.mean + code.std * noise)[..., measured]
     moved = partners(model, rows, 1, generator, y=y)[:, 0]
-    seen_y = _numpy(model.standardised(y[0], "y")) if model.units else dataset.y
-    whitened_y = whiten(seen_y)
+    target = _numpy(seen_y[0]) if model.units else dataset.y  # as exact as it came
+    whitened_y = whiten(target)
     metrics: Metrics = {
         "x_mae": _numpy(model.absolute_error(x_hat, x, "x")),
         "y_mae": None if y_hat is None else _numpy(model.absolute_error(y_hat, y, "y")),
-        "mi_z0_y": np.array([mutual_information_bits(z0, seen_y, neighbours) for z0 in means]),
+        "mi_z0_y": np.array([mutual_information_bits(z0, target, neighbours) for z0 in means]),
         "objective": _numpy(objective),
         "mi_z0_y_sampled": np.array(
             [mutual_information_bits(whiten(z0), whitened_y, neighbours) for z0 in _numpy(samples)]
         ),
-        "leak_r2": np.array([leak_r2(z0, seen_y) for z0 in _numpy(samples)]),
-        "fresh_critic_nats": _fresh_critic_nats(
-            samples, model.standardised(y, "y"), critic_steps, generator
-        ),
+        "leak_r2": np.array([leak_r2(z0, target) for z0 in _numpy(samples)]),
+        "fresh_critic_nats": _fresh_critic_nats(samples, seen_y, critic_steps, generator),
         "reencode_error": _reencode_error(model, moved, y_hat),
         "symmetry_error": None,
         "symmetry_coverage": None,
@@ -195,7 +194,8 @@ def generalisation_gap(
             )
             for side in (dataset.x, dataset.y)
         )
-        objectives.append(model.objective(model.terms(x, y, noise.to(device))))
+        seen_x, seen_y = model.standardised(x, "x"), model.standardised(y, "y")
+        objectives.append(model.objective(model.terms(seen_x, seen_y, noise.to(device))))
     return _numpy(objectives[1] - objectives[0])
 
 

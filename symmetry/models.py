@@ -129,20 +129,20 @@ class Model(nn.Module, ABC):
         self.sizes = sizes
         self.weights = dict(weights)
         self.units = units
+        self._build()
 
     def encode(self, x: Tensor) -> Code:
         """Encodes x, with shape (n, x_size) or (S, n, x_size)."""
-        mean, log_std = self._posterior(self._stacked(self.standardised(x, "x")))
-        return Code(mean, log_std.exp().expand_as(mean), self.sizes.invariant)
+        return self._code(self._stacked(self.standardised(x, "x")))
 
     def decode(self, invariant: Tensor, target: Tensor) -> Tensor:
         """Decodes x̂, with shape (S, n, x_size), from Z0 and Z1 (CVAE, CVIB: from Z0 and y)."""
-        z = torch.cat([self._stacked(invariant), self._stacked(target)], -1)
-        return self._in_units(self.x_decoder(z), "x")
+        return self._in_units(self._decoded(invariant, target), "x")
 
     def predict(self, invariant: Tensor, target: Tensor) -> Tensor | None:
         """Predicts ŷ, with shape (S, n, y_size), from Z0 and Z1; None where no y is predicted."""
-        return None
+        y_hat = self._predicted(invariant, target)
+        return None if y_hat is None else self._in_units(y_hat, "y")
 
     def decoder_target(self, target: Tensor, y: Tensor) -> Tensor:
         """Chooses what the decoder takes beside Z0: Z1, or the true y for CVAE and CVIB."""
@@ -163,55 +163,51 @@ class Model(nn.Module, ABC):
         return rows * rows.new_tensor(columns.std) + rows.new_tensor(columns.mean)
 
     def terms(self, x: Tensor, y: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """Computes the unweighted terms of the loss.
+        """Computes the unweighted terms of the loss, from standardised rows.
 
         Arguments:
-            x: The inputs, with shape (S, n, x_size).
-            y: The targets, with shape (S, n, y_size).
+            x: The inputs as :meth:`standardised` gives them, with shape (S, n, x_size).
+            y: The targets, likewise, with shape (S, n, y_size).
             noise: Standard normal draws ε for z = mean + std · ε, with shape (S, n, D).
 
         Returns:
             The terms by name, each with shape (S,): divergences and dependence in nats, squared
-            errors summed over coordinates and averaged over rows, after standardisation.
+            errors summed over coordinates and averaged over rows.
         """
-        mean, log_std = self._posterior(self.standardised(x, "x"))
+        mean, log_std = self._posterior(x)
         z = mean + log_std.exp() * noise
         invariant, target = z[..., : self.sizes.invariant], z[..., self.sizes.invariant :]
-        x_hat = self.decode(invariant, self.decoder_target(target, y))
+        x_hat = self._decoded(invariant, y if self.decodes_from_y else target)
         terms = {
             "kl": kl_to_standard_normal(mean, log_std),
-            "x": self._squared_error(x_hat, x, "x"),
+            "x": squared_error(x_hat, x),
         }
-        y_hat = self.predict(invariant, target)
+        y_hat = self._predicted(invariant, target)
         if y_hat is not None:
-            terms["y"] = self._squared_error(y_hat, y, "y")
-        y = self.standardised(y, "y")
+            terms["y"] = squared_error(y_hat, y)
         return terms | self._invariance_terms(mean, log_std, invariant, y)
 
     def mean_absolute_errors(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         r"""Computes :math:`\overline{\sum_j |\hat a_j - a_j|}` of x and, if predicted, of y.
 
         Arguments:
-            x: The inputs, with shape (S, n, x_size).
-            y: The targets, with shape (S, n, y_size).
+            x: The inputs as :meth:`standardised` gives them, with shape (S, n, x_size).
+            y: The targets, likewise, with shape (S, n, y_size).
 
         Returns:
-            ``x_mae`` and ``y_mae``, each with shape (S,), from the latent means, standardised.
+            ``x_mae`` and ``y_mae``, each with shape (S,), from the latent means.
         """
-        code = self.encode(x)
-        x_hat = self.decode(code.invariant, self.decoder_target(code.target, y))
-        y_hat = self.predict(code.invariant, code.target)
-        errors = {"x_mae": self.absolute_error(x_hat, x, "x")}
+        code = self._code(x)
+        x_hat = self._decoded(code.invariant, y if self.decodes_from_y else code.target)
+        y_hat = self._predicted(code.invariant, code.target)
+        errors = {"x_mae": absolute_error(x_hat, x)}
         if y_hat is not None:
-            errors["y_mae"] = self.absolute_error(y_hat, y, "y")
+            errors["y_mae"] = absolute_error(y_hat, y)
         return errors
 
     def absolute_error(self, estimate: Tensor, truth: Tensor, side: Literal["x", "y"]) -> Tensor:
         r"""Computes :math:`\overline{\sum_j |\hat a_j - a_j|}`, standardised, with shape (S,)."""
         return absolute_error(self.standardised(estimate, side), self.standardised(truth, side))
-
-    def _squared_error(self, estimate: Tensor, truth: Tensor, side: Literal["x", "y"]) -> Tensor:
-        return squared_error(self.standardised(estimate, side), self.standardised(truth, side))
 
     def objective(self, terms: Mapping[str, Tensor]) -> Tensor:
         r"""Sums the weighted terms, :math:`\sum_k w_k \ell_k`, with shape (S,)."""
@@ -240,9 +236,28 @@ class Model(nn.Module, ABC):
         return self.sizes.invariant
 
     @abstractmethod
+    def _build(self) -> None:
+        # Creates the networks of the model for its sizes.
+        ...
+
+    @abstractmethod
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # The mean and the log standard deviation, the latter of shape (S, n, D) or (S, 1, D).
         ...
+
+    # Within, all is standardised; without, in the units of the data.
+
+    def _code(self, x: Tensor) -> Code:
+        mean, log_std = self._posterior(x)
+        return Code(mean, log_std.exp().expand_as(mean), self.sizes.invariant)
+
+    def _decoded(self, invariant: Tensor, target: Tensor) -> Tensor:
+        z = torch.cat([self._stacked(invariant), self._stacked(target)], -1)
+        x_hat: Tensor = self.x_decoder(z)
+        return x_hat
+
+    def _predicted(self, invariant: Tensor, target: Tensor) -> Tensor | None:
+        return None
 
     def _invariance_terms(
         self, mean: Tensor, log_std: Tensor, invariant: Tensor, y: Tensor
@@ -275,28 +290,26 @@ class StibWithoutRegularizer(Model):
     key = "stib_wo_reg"
     term_names: ClassVar[tuple[str, ...]] = ("kl", "x", "y")
 
-    def __init__(
-        self, sizes: Sizes, weights: Mapping[str, float], units: Units | None = None
-    ) -> None:
-        super().__init__(sizes, weights, units)
+    def decoders(self) -> list[MLP]:
+        """Lists what decodes latents: x̂ and ŷ."""
+        return [self.x_decoder, self.y_decoder]
+
+    def _build(self) -> None:
+        sizes = self.sizes
         self.encoder = self._mlp(sizes.x, self.latent_size, bias=False)
         self.log_std = nn.Parameter(torch.zeros(sizes.stack, 1, self.latent_size))
         self.x_decoder = self._mlp(self.latent_size, sizes.x)
         self.y_decoder = self._mlp(self._predictor_size(), sizes.y)
-
-    def predict(self, invariant: Tensor, target: Tensor) -> Tensor:
-        """Predicts ŷ, with shape (S, n, y_size), from the target part alone."""
-        return self._in_units(self.y_decoder(self._stacked(target)), "y")
-
-    def decoders(self) -> list[MLP]:
-        """Lists what decodes latents: x̂ and ŷ."""
-        return [self.x_decoder, self.y_decoder]
 
     def _predictor_size(self) -> int:
         return self.sizes.target
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.encoder(x), self.log_std
+
+    def _predicted(self, invariant: Tensor, target: Tensor) -> Tensor:
+        y_hat: Tensor = self.y_decoder(self._stacked(target))
+        return y_hat
 
 
 class VAE(StibWithoutRegularizer):
@@ -318,12 +331,6 @@ class VAE(StibWithoutRegularizer):
 
     key = "vae"
 
-    def predict(self, invariant: Tensor, target: Tensor) -> Tensor:
-        """Predicts ŷ, with shape (S, n, y_size), from all latents."""
-        return super().predict(
-            invariant, torch.cat([self._stacked(invariant), self._stacked(target)], -1)
-        )
-
     @property
     def measured_size(self) -> int:
         """How many leading latents the published MI(Z0, Y) is measured on."""
@@ -331,6 +338,10 @@ class VAE(StibWithoutRegularizer):
 
     def _predictor_size(self) -> int:
         return self.latent_size
+
+    def _predicted(self, invariant: Tensor, target: Tensor) -> Tensor:
+        every = torch.cat([self._stacked(invariant), self._stacked(target)], -1)
+        return super()._predicted(invariant, every)
 
 
 class CVAE(Model):
@@ -352,10 +363,8 @@ class CVAE(Model):
     term_names: ClassVar[tuple[str, ...]] = ("kl", "x")
     decodes_from_y = True
 
-    def __init__(
-        self, sizes: Sizes, weights: Mapping[str, float], units: Units | None = None
-    ) -> None:
-        super().__init__(sizes, weights, units)
+    def _build(self) -> None:
+        sizes = self.sizes
         self.encoder = self._mlp(sizes.x, 2 * sizes.invariant, bias=False)
         self.x_decoder = self._mlp(sizes.invariant + sizes.y, sizes.x)
 
@@ -466,12 +475,6 @@ class STIB(StibWithoutRegularizer):
     key = "stib"
     term_names: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence", "injectivity")
 
-    def __init__(
-        self, sizes: Sizes, weights: Mapping[str, float], units: Units | None = None
-    ) -> None:
-        super().__init__(sizes, weights, units)
-        self.critics = Critics(sizes)
-
     def objective(self, terms: Mapping[str, Tensor]) -> Tensor:
         r"""Sums the model's own terms; the injectivity error is the adversary's, shape (S,)."""
         return super().objective({**terms, "injectivity": torch.zeros_like(terms["kl"])})
@@ -497,6 +500,10 @@ class STIB(StibWithoutRegularizer):
             "model": [parameter for parameter in self.parameters() if id(parameter) not in theirs],
             "adversary": adversary,
         }
+
+    def _build(self) -> None:
+        super()._build()
+        self.critics = Critics(self.sizes)
 
     def _invariance_terms(
         self, mean: Tensor, log_std: Tensor, invariant: Tensor, y: Tensor

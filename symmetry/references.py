@@ -38,7 +38,10 @@ def reference_rows(
     if truth is None:
         return rows
     seen = y if y_columns is None else (y - y_columns.mean) / y_columns.std
-    for name, invariant in truth.invariants.items():
+    invariants = dict(truth.invariants)
+    if truth.position is not None:
+        invariants["Exact invariant (oracle)"] = truth.position
+    for name, invariant in invariants.items():
         information = mutual_information_bits(invariant(x), seen, neighbours)
         rows[name] = {"x_mae": None, "y_mae": None, "mi_z0_y": information}
     y_mae = _absolute_error(truth.bayes_prediction(x), y, y_columns)

@@ -108,7 +108,10 @@ def train(
     device = next(model.parameters()).device
     x, y = _to(device, training)
     validation_batch = (
-        *(rows.expand(len(seeds), -1, -1) for rows in _to(device, validation)),
+        *(
+            rows.expand(len(seeds), -1, -1)
+            for rows in _standardised(model, *_to(device, validation))
+        ),
         torch.stack(
             [
                 torch.randn(len(validation), model.latent_size, generator=generator)
@@ -158,7 +161,8 @@ def train(
         rows, noise = (
             torch.stack(drawn).to(device) for drawn in zip(*map(next, copies), strict=True)
         )
-        terms = model.terms(x[rows], y[rows], noise)
+        # Batch by batch: of many rows there is no second copy in memory.
+        terms = model.terms(*_standardised(model, x[rows], y[rows]), noise)
         optimizer.zero_grad()
         model.loss(terms, kl_weight(done)).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -191,6 +195,10 @@ def _to(device: torch.device, dataset: Dataset) -> tuple[Tensor, Tensor]:
         torch.as_tensor(dataset.x, dtype=torch.float32, device=device),
         torch.as_tensor(dataset.y, dtype=torch.float32, device=device),
     )
+
+
+def _standardised(model: Model, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    return model.standardised(x, "x"), model.standardised(y, "y")
 
 
 def _check_finite(
@@ -230,9 +238,8 @@ class _Batches:
 
     def go_to(self, epoch: Tensor, taken: int) -> None:
         # The state of the generator when the epoch began, and the batches taken of it.
-        self.generator.set_state(
-            epoch.clone()
-        )  # PyTorch reads a view from where its storage begins
+        # Cloned, since PyTorch reads a view from where its storage begins.
+        self.generator.set_state(epoch.clone())
         self._begin_epoch()
         for _ in range(taken):
             next(self)

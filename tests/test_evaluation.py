@@ -48,6 +48,8 @@ class Oracle(Model):
 
     def __init__(self):
         super().__init__(Sizes(2, 2, 2, invariant=2, target=1), {"kl": 0.1, "x": 2.0, "y": 3.0})
+
+    def _build(self):
         self.offset = nn.Parameter(torch.tensor([0.0, 0.5])[:, None, None])
 
     def encode(self, x):

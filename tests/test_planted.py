@@ -54,6 +54,8 @@ class Planted(Model):
     def __init__(self, plants):
         super().__init__(Sizes(len(plants), 2, 2, invariant=2, target=1), {"kl": 1.0})
         self.plants = plants
+
+    def _build(self):
         self.anything = nn.Parameter(torch.zeros(1))
 
     def encode(self, x):

@@ -42,6 +42,9 @@ class Glass(Model):
     def __init__(self):
         super().__init__(Sizes(2, 3, 1, invariant=2, target=1), {"kl": 1.0})
 
+    def _build(self):
+        pass
+
     def encode(self, x):
         scale = torch.tensor([1.0, 10.0])[:, None, None]
         std = torch.tensor([[0.1, 1.0, 0.001], [10.0, 0.01, 0.001]])[:, None]
@@ -164,6 +167,8 @@ class Truth(Model):
 
     def __init__(self):
         super().__init__(Sizes(2, 2, 2, invariant=2, target=1), {"kl": 1.0})
+
+    def _build(self):
         self.anything = nn.Parameter(torch.zeros(1))
 
     def encode(self, x):

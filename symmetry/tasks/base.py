@@ -30,8 +30,8 @@ class Truth:
             [0, 1] whatever the level; None where it is not known.
         bayes_prediction: The best mean-square prediction :math:`E[y|x]`, from (..., dim x) to
             (..., dim y).
-        invariants: Functions of x, to shape (...), whose MI with y is a row of the table, by the
-            name to print.
+        invariants: Other functions of x, to shape (...), whose MI with y is a row of the table
+            beside that of the position, by the name to print.
     """
 
     level: Callable[[Array], Array]

@@ -122,7 +122,6 @@ class Ellipse(Drawn):
         outside=outside,
         bayes_prediction=bayes_prediction,
         position=position,
-        invariants={"Exact invariant (oracle)": position},
     )
 
     def draw(self, rows: int, generator: Generator) -> Dataset:

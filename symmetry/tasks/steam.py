@@ -112,7 +112,6 @@ class Steam(Drawn):
         outside=outside,
         bayes_prediction=enthalpy,
         position=position,
-        invariants={"Exact invariant (oracle)": position},
     )
 
     def draw(self, rows: int, generator: Generator) -> Dataset:

@@ -93,7 +93,6 @@ class Triatomic(Drawn):
         outside=outside,
         bayes_prediction=distances,
         position=position,
-        invariants={"Exact invariant (oracle)": position},
     )
 
     def draw(self, rows: int, generator: Generator) -> Dataset:
