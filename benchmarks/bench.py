@@ -116,7 +116,8 @@ def figure(table: pd.DataFrame) -> Figure:
     stack = table[table["part"].isin(["stack", "seeds"])]
     for model, of in stack.groupby("model", sort=False):
         panels[0].plot(of["seeds"], of["ms_per_step_and_seed"], "o-", label=model)
-    panels[0].legend(fontsize=7)
+    panels[0].margins(y=0.4)
+    panels[0].legend(fontsize=7, ncols=3, loc="upper center")
     default = stack[(stack["model"] == "stib") & (stack["seeds"] == 4)]
     for axes, part, name in (
         (panels[1], "batch", "a batch"),
@@ -127,7 +128,8 @@ def figure(table: pd.DataFrame) -> Figure:
         axes.set(xlabel=f"rows of {name}", title="stib, S = 4")
     panels[0].set(xlabel="seeds in a stack, S", ylabel="ms a step and seed")
     for axes in panels:
-        axes.set(xscale="log", ylim=(0, None))
+        axes.set(xscale="log")
+        axes.set_ylim(bottom=0)
     return drawn
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import kstest
 from torch import Tensor
 
 from symmetry.data import Columns, Dataset
@@ -18,6 +17,8 @@ from symmetry.probes import fresh_critic_nats, leak_r2
 from symmetry.symmetries import partners, path
 from symmetry.tasks import Truth
 
+COVERED = 100  # rows whose orbits are compared with the true ones,
+COVERING = 1000  # by so many partners each
 ORBITS = 40  # how many are kept to be drawn
 ORBIT_POINTS = 60
 
@@ -123,8 +124,10 @@ def evaluate(
         m = truth.level(dataset.x)
         metrics["symmetry_error"] = np.abs(truth.level(points) - m).mean((-2, -1))
         if truth.position is not None:
-            positions = truth.position(points)
-            metrics["symmetry_coverage"] = np.array([coverage(u, m[:, 0]) for u in positions])
+            covering = partners(
+                model, rows[:COVERED], COVERING, generator, pool=rows, y=y[:, :COVERED]
+            )
+            metrics["symmetry_coverage"] = coverage(truth.position(_numpy(covering)))
         metrics["outside_share"] = truth.outside(points).mean(-1)
     if model.units is not None:
         metrics |= _errors_of_columns("x_mae", model.units.x, x_hat - x)
@@ -147,21 +150,26 @@ def evaluate(
     )
 
 
-def coverage(u: Array, m: Array, bins: int = 10) -> float:
+def coverage(u: Array) -> Array:
     r"""Computes how far partners are from filling the true orbits, 0 for all of them evenly.
 
-    .. math:: \frac1B \sum_b \sup_v |F_b(v) - v|
+    .. math:: \overline{\sup_v |F_i(v) - v|}
 
-    On an orbit, the rows of one level m, the true position u is uniform on [0, 1]. F_b is the
-    distribution of u(x′) over the rows whose m lies in one of B bins with equally many rows.
+    On a true orbit the position u is uniform on [0, 1]. F_i is the distribution of the positions
+    of row i's partners; the mean is over rows. Of n partners that are spread evenly by chance it
+    reads about :math:`0.87 / \sqrt n`.
 
     Arguments:
-        u: The positions of the partners x′ on their orbits, with shape (n,).
-        m: The level of the rows whose partners they are, with shape (n,).
-        bins: The number of bins B.
+        u: The positions of the partners on their orbits, with shape (..., partners, rows).
+
+    Returns:
+        The mean Kolmogorov–Smirnov distance, with shape (...).
     """
-    parts = np.array_split(u[np.argsort(m)], bins)
-    return float(np.mean([kstest(part, "uniform").statistic for part in parts]))
+    ordered = np.sort(u.clip(0, 1), -2)
+    shares = np.linspace(0, 1, u.shape[-2] + 1)[:, None]
+    distances = np.maximum(shares[1:] - ordered, ordered - shares[:-1]).max(-2)
+    mean: Array = distances.mean(-1)
+    return mean
 
 
 @torch.no_grad()

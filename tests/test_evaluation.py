@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.random import default_rng
+from scipy.stats import kstest
 from torch import nn
 
 from symmetry.data import Columns, Dataset, Units
 from symmetry.estimators import mutual_information_bits
 from symmetry.evaluation import coverage, evaluate, generalisation_gap, summarize
 from symmetry.models import CVAE, MODELS, VAE, Code, Model, Sizes
-from symmetry.tasks.spiral import Spiral, bayes_prediction, invariant, outside, spiral
+from symmetry.tasks.spiral import Spiral, bayes_prediction, outside, spiral
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -305,18 +306,23 @@ def test_data_of_other_sizes_than_the_models_are_refused(x_size, y_size):
 
 
 def test_coverage_is_zero_for_orbits_evenly_filled_and_large_for_points_in_one_place():
-    x = default_rng(0).uniform(-4, 4, (5000, 2))
-    m = 2 * x[:, 0] + x[:, 1]
-    assert coverage(invariant(x), m) < 0.05
-    low, high = np.maximum(-4, m - 8), np.minimum(4, m + 8)
-    rank = m.argsort().argsort() / len(m)
-    # In the middle of each orbit, at its end, or where the level says: over all levels these last
-    # fill [0, 1] evenly, but in bin b of ten only the tenth from b / 10 on.
-    in_bins = np.mean([max(b, 9 - b) / 10 for b in range(10)])
-    for u, distance in ((0.5, 0.5), (0.0, 1.0), (rank, in_bins)):
-        x2 = low + u * (high - low)
-        there = np.stack([(m - x2) / 2, x2], -1)
-        assert coverage(invariant(there), m) == pytest.approx(distance, abs=0.01)
+    evenly = (np.arange(500) + 0.5) / 500
+    for u, distance in (
+        (evenly, 0.001),  # half a step
+        (np.full(500, 0.5), 0.5),
+        (np.zeros(500), 1),
+        (evenly / 2, 0.501),
+        (evenly**2, 0.25),
+    ):
+        shuffled = default_rng(0).permutation(u)
+        assert coverage(shuffled[:, None]) == pytest.approx(distance, abs=0.001)
+
+
+def test_coverage_is_what_scipy_says_of_each_row_and_agrees_with_chance():
+    u = default_rng(0).uniform(size=(2, 1000, 50))
+    expected = [np.mean([kstest(row, "uniform").statistic for row in copy.T]) for copy in u]
+    np.testing.assert_allclose(coverage(u), expected)
+    np.testing.assert_allclose(coverage(u), 0.87 / 1000**0.5, rtol=0.1)
 
 
 def test_the_share_outside_counts_points_beyond_the_margin_once():
