@@ -5,6 +5,7 @@ from collections import Counter
 
 import hypothesis
 import pytest
+import torch
 
 # `make faults` tries each reader 1,000 times. Derandomized: a run finds what the last one found.
 for name, examples in (("test", 100), ("faults", 1000)):
@@ -17,6 +18,16 @@ for name, examples in (("test", 100), ("faults", 1000)):
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Keeps to one thread: on such small tensors threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
 
 REFUSED = pytest.StashKey[Counter]()
 

@@ -14,15 +14,6 @@ from symmetry.models import CVAE, MODELS, VAE, Code, Model, Sizes
 from symmetry.tasks.spiral import Spiral, bayes_prediction, outside, spiral
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Keeps to one thread: on such small tensors threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def measure(model, dataset, truth=None, seed=0):
     return evaluate(
         model,

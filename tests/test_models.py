@@ -32,15 +32,6 @@ DEPENDENT = [key for key, model in MODELS.items() if "dependence" in model.term_
 every_model = pytest.mark.parametrize("key", MODELS)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Keeps to one thread: on such small tensors threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def build(key, weights=WEIGHTS, **sizes):
     """Builds a model with random numbers in every parameter: biases and σ too, unlike Glorot."""
     kind = MODELS[key]

@@ -26,15 +26,6 @@ Y = default_rng(1).normal(size=(5, 3))
 POOL = default_rng(2).uniform(-4, 4, (30, 2))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Keeps to one thread: on such small tensors threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """Makes a folder with all trained models, a pool and rows, and goes there."""

@@ -20,15 +20,6 @@ from symmetry.probes import leak_r2
 from symmetry.tasks.spiral import Spiral, bayes_prediction, invariant, level, outside, spiral
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Keeps to one thread: on such small tensors threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def from_orbit(u, m):
     """Computes the point x with the invariant u on the orbit m; u beyond [0, 1] lies outside."""
     low, high = (m - 8).clamp_min(-4), (m + 8).clamp_max(4)

@@ -16,15 +16,6 @@ NOISE = default_rng(1).standard_normal((len(DATA), 2))
 NATS = 0.02  # the bias k²/n of 8 · 8 features on 3,000 rows
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Keeps to one thread: on such small tensors threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def turned(*columns, angle=0.7):
     """Puts two columns side by side and turns them, so that no axis is one of them."""
     cos, sin = np.cos(angle), np.sin(angle)

@@ -16,15 +16,6 @@ from_y = pytest.mark.parametrize("key", ["cvae", "cvib"])
 not_from_y = pytest.mark.parametrize("key", [key for key in MODELS if key not in ("cvae", "cvib")])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Keeps to one thread: on such small tensors threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 

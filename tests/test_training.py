@@ -25,15 +25,6 @@ PLAYERS = [
 every_model = pytest.mark.parametrize("key", MODELS)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Keeps to one thread: on such small tensors threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def build(key, stack=2, hidden=8):
     kind = MODELS[key]
     sizes = Sizes(stack, 2, 2, hidden=hidden, critic=3, memory=3)
