@@ -460,7 +460,10 @@ class STIB(StibWithoutRegularizer):
     r"""Creates the symmetry-transformation information bottleneck.
 
     .. math:: w_{KL}\,\mathrm{KL}[q(z|x) \| N(0, 1)] + w_x\|x - \hat x(z_0, z_1)\|^2
-        + w_y\|y - \hat y(z_1)\|^2 + w_D D(z_0, y)
+        + w_y\|y - \hat y(z_1)\|^2 + w_D D(z_0, y) + w_1\,\mathrm{KL}[q(z_1|x) \| N(0, 1)]
+
+    The last term is ours, 0 in the paper: what y does not need is as cheap in Z1 as in Z0 without
+    it, so that Z1 may say on which part of an orbit x lies, and partners then stay on that part.
 
     The model plays against an adversary, :class:`Critics`, which ascends
     :math:`D - w_i\|y - h^{-1}(h(y))\|^2`.
@@ -473,7 +476,14 @@ class STIB(StibWithoutRegularizer):
     """
 
     key = "stib"
-    term_names: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence", "injectivity")
+    term_names: ClassVar[tuple[str, ...]] = (
+        "kl",
+        "x",
+        "y",
+        "dependence",
+        "injectivity",
+        "target_kl",
+    )
 
     def objective(self, terms: Mapping[str, Tensor]) -> Tensor:
         r"""Sums the model's own terms; the injectivity error is the adversary's, shape (S,)."""
@@ -512,7 +522,10 @@ class STIB(StibWithoutRegularizer):
             invariant, self.weights["dependence"]
         )
         terms: dict[str, Tensor] = self.critics(turned, y)
-        return terms
+        target = slice(self.sizes.invariant, None)
+        return terms | {
+            "target_kl": kl_to_standard_normal(mean[..., target], log_std[..., target])
+        }
 
 
 class StibKernel(StibWithoutRegularizer):

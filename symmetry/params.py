@@ -99,10 +99,16 @@ class StibParams(PredictorParams):
     adversary_learning_rate_end: NotNegative
     dependence_weight: NotNegative
     injectivity_weight: NotNegative
+    target_kl_weight: NotNegative
     critic_size: Size
     memory_size: Size
 
-    weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence", "injectivity")
+    weighted: ClassVar[tuple[str, ...]] = (
+        *PredictorParams.weighted,
+        "dependence",
+        "injectivity",
+        "target_kl",
+    )
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic", "memory")
 
 
