@@ -493,11 +493,14 @@ class STIB(StibWithoutRegularizer):
         r"""Computes what one backward pass descends for both players at once, shape (S,).
 
         The critics must ascend D while the encoder descends :math:`w_D D`. So the loss holds −D,
-        whose gradient is turned round and scaled by :math:`w_D` where it enters Z0.
+        whose gradient is turned round and scaled by :math:`w_D` where it enters Z0. The KL of Z1
+        is scheduled as all KL is: what Z1 learns first, it keeps.
         """
         weights = self.weights
+        warming = kl_weight / weights["kl"] - 1
         return (
             super().loss(terms, kl_weight)
+            + warming * weights["target_kl"] * terms["target_kl"]
             - (1 + weights["dependence"]) * terms["dependence"]
             + weights["injectivity"] * terms["injectivity"]
         )

@@ -62,6 +62,8 @@ def own_loss(model, player, terms, kl_weight):
     if player == "adversary":
         return model.weights["injectivity"] * terms["injectivity"] - terms["dependence"]
     weights = {**model.weights, "kl": kl_weight}
+    if "target_kl" in weights:
+        weights["target_kl"] *= kl_weight / model.weights["kl"]
     return sum(weights[name] * terms[name] for name in terms if name != "injectivity")
 
 
@@ -330,7 +332,7 @@ def dependence_after_a_step(model, data, player, size):
     return change, squared_gradient
 
 
-ONLY_DEPENDENCE = {**dict.fromkeys(WEIGHTS, 0.0), "dependence": 2.5}
+ONLY_DEPENDENCE = {**dict.fromkeys(WEIGHTS, 0.0), "kl": 1.0, "dependence": 2.5}
 
 
 @pytest.mark.parametrize("key", DEPENDENT)
