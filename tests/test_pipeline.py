@@ -20,7 +20,6 @@ from clones import MADE, MODELS, ROOT, TINY, Clone, copy_working_tree, wait_unti
 PIPELINES = sorted(
     str(path.relative_to(ROOT)) for path in (*ROOT.glob("dvc.yaml"), *ROOT.glob("*/dvc.yaml"))
 )
-STUDIED = (ROOT / "studies" / "dvc.lock").exists()
 STAGES = sorted(path.stem for path in ROOT.glob("stages/*.py") if path.stem != "__init__")
 AFTER_STIB = {"train@stib", "evaluate@stib", "tabulate", "plot", "headline"}
 
@@ -453,8 +452,7 @@ def test_a_bare_clone_has_nothing_to_run(first_repro, tmp_path):
     assert not stages_run(clone.dvc("repro", "--dry", "--allow-missing"))
 
 
-# studies/ gets its lock when the studies are run, which no test can do; then this holds there too.
-@pytest.mark.parametrize("pipeline", ["dvc.yaml", *(["studies/dvc.yaml"] if STUDIED else [])])
+@pytest.mark.parametrize("pipeline", ["dvc.yaml", "studies/dvc.yaml"])
 def test_the_committed_lock_is_current(pipeline, machine, tools, tmp_path):
     clone = Clone(tmp_path, tools, machine)
     copy_working_tree(tmp_path)
