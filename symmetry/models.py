@@ -10,7 +10,6 @@ __all__ = [
     "Critics",
     "Model",
     "Sizes",
-    "StibKernel",
     "StibWithoutRegularizer",
 ]
 
@@ -29,7 +28,6 @@ from symmetry.information import (
     kl_to_standard_normal,
     mean_pairwise_kl,
 )
-from symmetry.kernels import normalized_hsic
 from symmetry.networks import MLP
 
 
@@ -531,27 +529,6 @@ class STIB(StibWithoutRegularizer):
         }
 
 
-class StibKernel(StibWithoutRegularizer):
-    r"""Creates a STIB of our own with a kernel dependence in place of the adversary.
-
-    .. math:: w_{KL}\,\mathrm{KL}[q(z|x) \| N(0, 1)] + w_x\|x - \hat x(z_0, z_1)\|^2
-        + w_y\|y - \hat y(z_1)\|^2 + w_D\,\mathrm{nHSIC}(z_0, y)
-
-    There is no minimax, and a step costs less; see :func:`~symmetry.kernels.normalized_hsic`.
-
-    Arguments:
-        See :class:`Model`.
-    """
-
-    key = "stib_kernel"
-    term_names: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence")
-
-    def _invariance_terms(
-        self, mean: Tensor, log_std: Tensor, invariant: Tensor, y: Tensor
-    ) -> dict[str, Tensor]:
-        return {"dependence": normalized_hsic(invariant, y)}
-
-
 class _ReversedGradient(torch.autograd.Function):
     # Domain-Adversarial Training of Neural Networks (Ganin et al., 2016), arXiv 1505.07818.
 
@@ -576,5 +553,5 @@ def squared_error(estimate: Tensor, truth: Tensor) -> Tensor:
 
 
 MODELS: dict[str, type[Model]] = {
-    model.key: model for model in (VAE, StibWithoutRegularizer, CVAE, CVIB, STIB, StibKernel)
+    model.key: model for model in (VAE, StibWithoutRegularizer, CVAE, CVIB, STIB)
 }

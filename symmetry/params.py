@@ -112,14 +112,6 @@ class StibParams(PredictorParams):
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic", "memory")
 
 
-class StibKernelParams(PredictorParams):
-    """Holds the hyperparameters of STIB with a kernel dependence."""
-
-    dependence_weight: NotNegative
-
-    weighted: ClassVar[tuple[str, ...]] = ("kl", "x", "y", "dependence")
-
-
 # Null in the file is no block, so the annotations do not allow None: it stands for no key at all.
 _NO_BLOCK: Any = Field(default=None)
 
@@ -132,7 +124,6 @@ class ModelsParams(Block):
     cvae: ModelParams = _NO_BLOCK
     cvib: CvibParams = _NO_BLOCK
     stib: StibParams = _NO_BLOCK
-    stib_kernel: StibKernelParams = _NO_BLOCK
 
     def block(self, key: str) -> ModelParams:
         """Returns the block of a model.
@@ -155,7 +146,7 @@ class ModelsParams(Block):
 class Params(Block):
     """Holds all of params.yaml."""
 
-    model: Literal["vae", "stib_wo_reg", "cvae", "cvib", "stib", "stib_kernel"]
+    model: Literal["vae", "stib_wo_reg", "cvae", "cvib", "stib"]
     data: Task
     train: TrainParams
     evaluate: EvaluateParams

@@ -74,7 +74,7 @@ FIGURES = {
     "reconstruction without y": lambda: draw_reconstruction(None),
     "training": lambda: training(CURVES, {"objective": "objective", "y": "error of y"}),
     "orbits": lambda: orbits({"VAE": ORBITS, "STIB": ORBITS}, SPIRAL),
-    "information": lambda: information({"STIB": HISTORY, "STIB_KERNEL": HISTORY}),
+    "information": lambda: information({"STIB": HISTORY, "STIB_WO_REG": HISTORY}),
     "ablation": lambda: ablation(STUDIES, {"mi": "leak", "x_mae": "X MAE"}),
 }
 
@@ -221,9 +221,9 @@ def test_orbits_of_other_data_have_no_true_levels():
 
 
 def test_information_has_a_row_a_model_and_a_line_a_copy():
-    figure = information({"STIB": HISTORY, "STIB_KERNEL": HISTORY})
+    figure = information({"STIB": HISTORY, "STIB_WO_REG": HISTORY})
     assert [title.partition(":")[0] for title in titles(figure)] == ["STIB"] * 3 + [
-        "STIB_KERNEL"
+        "STIB_WO_REG"
     ] * 3
     dependence, x_mae, y_mae = (lines(axes) for axes in figure.axes[:3])
     assert x_mae == {"seed 0": [[10, 1], [20, 0.5]], "seed 1": [[10, 2], [20, 0.7]]}

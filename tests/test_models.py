@@ -8,7 +8,6 @@ from torch.distributions import Normal, kl_divergence
 
 from symmetry.data import Columns, Units
 from symmetry.information import covariance, gaussian_mutual_information
-from symmetry.kernels import normalized_hsic
 from symmetry.models import MODELS, Code, Sizes
 
 # All sizes differ, so that no axis can be taken for another.
@@ -183,8 +182,6 @@ def terms_by_hand(model, x, y, noise):
         terms["dependence"] = torch.stack(dependence)
         terms["injectivity"] = ((y - model.critics.h_inverse(v)) ** 2).sum(-1).mean(-1)
         terms["target_kl"] = divergence[..., 2:].sum(-1).mean(-1)
-    if model.key == "stib_kernel":
-        terms["dependence"] = normalized_hsic(z0, y)
     return terms
 
 
