@@ -61,7 +61,7 @@ def test_the_check_ends_with_zero_when_all_is_well():
 
 # ---- Code --------------------------------------------------------------------------------------
 
-CODE = sorted([*ROOT.glob("symmetry/*.py"), *ROOT.glob("stages/*.py")])
+CODE = sorted([*ROOT.glob("symmetry/**/*.py"), *ROOT.glob("stages/*.py")])
 UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "aiohttp", "ftplib", "smtplib"}
 RUNNERS = {"subprocess", "ctypes", "runpy", "code"}
