@@ -1,6 +1,6 @@
 """Networks with a leading stack axis: S independent copies trained at once."""
 
-__all__ = ["MLP", "Linear", "initialise"]
+__all__ = ["MLP", "Linear", "RunningMean", "initialise"]
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -80,6 +80,44 @@ class MLP(nn.Module):
         )
 
 
+class RunningMean(nn.Module):
+    r"""Averages a tensor over the last batches of a training.
+
+    .. math:: m_t = m_{t-1} + (a_t - m_{t-1}) / \min(t, \text{memory})
+
+    The gradient is that of the present batch, :math:`\partial m_t = \partial a_t`. Outside
+    training each batch stands for itself, :math:`m = a`, and leaves no trace.
+
+    Arguments:
+        shape: The shape of the tensor a.
+        memory: Over about how many batches it is averaged; 1 for each batch by itself.
+    """
+
+    value: Tensor
+    seen: Tensor
+
+    def __init__(self, shape: Sequence[int], memory: int) -> None:
+        super().__init__()
+        self.memory = memory
+        self.register_buffer("value", torch.zeros(*shape), persistent=False)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, present: Tensor) -> Tensor:
+        """Takes in the present batch's tensor and returns the average."""
+        if not self.training:
+            return present
+        with torch.no_grad():
+            self.seen += 1
+            share = 1 / self.seen.clamp(max=self.memory)
+            self.value = torch.lerp(self.value, present.detach(), share)
+        return self.value + (present - present.detach())
+
+    def forget(self) -> None:
+        """Lets the next batch start the average anew."""
+        self.value.zero_()
+        self.seen.zero_()
+
+
 def _affine(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
 
@@ -105,7 +143,7 @@ def initialise(
     0, so that a decoder of one latent is late to follow a spiral, in its middle or at its ends.
 
     Copy s depends on its own generator alone, so that it does not matter which other copies are
-    in the stack. All other parameters and buffers become zero.
+    in the stack. All other parameters become zero, and running means forget what they saw.
 
     Arguments:
         module: The module, whose linear layers are :class:`Linear`.
@@ -120,11 +158,13 @@ def initialise(
         Efficient BackProp (LeCun et al., 1998), section 4.6,
         https://doi.org/10.1007/3-540-49430-8_2
     """
-    for value in (*module.parameters(), *module.buffers()):
-        value.zero_()
+    for parameter in module.parameters():
+        parameter.zero_()
     spread = {part for decoder in decoders for part in decoder.modules() if bias_scale > 0}
     for layer in module.modules():
-        if isinstance(layer, Linear):
+        if isinstance(layer, RunningMean):
+            layer.forget()
+        elif isinstance(layer, Linear):
             _, in_features, out_features = layer.weight.shape
             if layer in spread and layer.bias is not None:
                 _draw(layer.weight, (3 / in_features) ** 0.5, generators)

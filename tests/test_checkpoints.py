@@ -18,10 +18,10 @@ from symmetry.models import MODELS, Sizes
 SIZES = Sizes(stack=2, x=5, y=3, invariant=2, target=1, hidden=7, critic=4, memory=3)
 
 
-def build(key):
+def build(key, units=None):
     kind = MODELS[key]
     weights = {name: 0.1 + index / 3 for index, name in enumerate(kind.term_names)}
-    model = kind(SIZES, weights)
+    model = kind(SIZES, weights, units)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -186,8 +186,7 @@ UNITS = Units(
 
 @pytest.mark.parametrize("key", MODELS)
 def test_the_units_travel_with_the_weights_to_the_bit(tmp_path, key):
-    model = build(key)
-    model.units = UNITS
+    model = build(key, UNITS)
     save(tmp_path / "w.safetensors", model)
     loaded = load(tmp_path / "w.safetensors")
     assert loaded.units == UNITS

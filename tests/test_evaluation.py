@@ -235,9 +235,9 @@ def test_published_weights_in_our_networks_compute_what_plain_numpy_does(key):
 # ---- All models --------------------------------------------------------------------------------
 
 
-def build(key, x=2, y=2):
+def build(key, x=2, y=2, units=None):
     kind = MODELS[key]
-    model = kind(Sizes(2, x, y, hidden=8, critic=3), dict.fromkeys(kind.term_names, 1.0))
+    model = kind(Sizes(2, x, y, hidden=8, critic=3), dict.fromkeys(kind.term_names, 1.0), units)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -350,7 +350,7 @@ def test_with_units_errors_are_standardised_and_those_of_columns_in_their_units(
     x, y = generator.normal(size=(300, 2)), generator.normal(size=(300, 1))
     raw = Dataset(x * [4.0, 0.5] + [10.0, -1.0], y * 20 + 100)
     own = build(key, y=1)
-    own.units = UNITS
+    own = build(key, y=1, units=UNITS)
     plain, found = measure(build(key, y=1), Dataset(x, y)).metrics, measure(own, raw).metrics
     for name, values in plain.items():
         if values is not None:

@@ -9,6 +9,7 @@ from torch.distributions import Normal, kl_divergence
 from symmetry.data import Columns, Units
 from symmetry.information import covariance, gaussian_mutual_information
 from symmetry.models import MODELS, Code, Sizes
+from symmetry.networks import initialise
 
 # All sizes differ, so that no axis can be taken for another.
 SIZES = Sizes(stack=2, x=5, y=3, invariant=2, target=1, hidden=7, critic=4)
@@ -32,11 +33,11 @@ DEPENDENT = [key for key, model in MODELS.items() if "dependence" in model.term_
 every_model = pytest.mark.parametrize("key", MODELS)
 
 
-def build(key, weights=WEIGHTS, **sizes):
+def build(key, weights=WEIGHTS, units=None, **sizes):
     """Builds a model with random numbers in every parameter: biases and σ too, unlike Glorot."""
     kind = MODELS[key]
     used = {name: weight for name, weight in weights.items() if name in kind.term_names}
-    model = kind(replace(SIZES, **sizes), used).double().eval()
+    model = kind(replace(SIZES, **sizes), used, units).double().eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -259,6 +260,11 @@ def test_weights_under_wrong_names_are_refused_and_named(key):
             assert name in str(raised.value)
 
 
+def test_stib_schedules_the_kl_of_z1_by_that_of_all_which_must_weigh_something():
+    with pytest.raises(ValueError, match=r"stib: the weight of kl is 0\.0; allowed: above 0"):
+        build("stib", {**WEIGHTS, "kl": 0.0})
+
+
 # ---- Players -----------------------------------------------------------------------------------
 
 
@@ -385,7 +391,7 @@ def test_in_training_the_gradient_flows_through_the_present_batch():
     model = build("stib", memory=3).train()
     z0, y = normal(2, ROWS, 2, seed=1), normal(2, ROWS, 3, seed=2)
     model.critics(normal(2, ROWS, 2, seed=3), normal(2, ROWS, 3, seed=4))
-    first = model.critics.averaged.clone()
+    first = model.critics.average.value.clone()
     model.critics(z0, y)["dependence"].sum().backward()
     found = [parameter.grad.clone() for parameter in model.critics.f.parameters()]
     present = covariance(features(model.critics, z0, y))
@@ -411,8 +417,8 @@ def test_in_evaluation_each_batch_stands_for_itself_and_leaves_no_trace():
 
 # ---- Units -------------------------------------------------------------------------------------
 
-UNITS = Units(
-    Columns(tuple("abcde"), (1.0, -2.0, 0.0, 30.0, 5.0), (2.0, 0.1, 1.0, 7.0, 0.5)),
+UNITS = Units(  # which float32 holds exactly
+    Columns(tuple("abcde"), (1.0, -2.0, 0.0, 30.0, 5.0), (2.0, 0.25, 1.0, 7.0, 0.5)),
     Columns(tuple("uvw"), (4.0, 0.0, -9.0), (0.5, 3.0, 20.0)),
 )
 
@@ -423,8 +429,7 @@ def in_units(rows, columns):
 
 @every_model
 def test_a_model_with_units_does_to_data_what_one_without_does_to_standardised_data(key):
-    plain, own = build(key), build(key)
-    own.units = UNITS
+    plain, own = build(key), build(key, units=UNITS)
     x, y, noise = batch(plain)
     x_raw, y_raw = in_units(x, UNITS.x), in_units(y, UNITS.y)
     code, own_code = plain.encode(x), own.encode(x_raw)
@@ -446,3 +451,14 @@ def test_a_model_with_units_does_to_data_what_one_without_does_to_standardised_d
         assert set(found) == set(expected)
         for name, value in expected.items():
             assert torch.equal(found[name], value)
+
+
+@every_model
+def test_units_are_no_weights_and_survive_new_ones(key):
+    model = build(key, units=UNITS)
+    assert set(model.state_dict()) == set(build(key).state_dict())
+    x, y, _ = batch(model)
+    before = model.standardised(x, "x"), model.standardised(y, "y")
+    initialise(model, [torch.Generator().manual_seed(seed) for seed in range(2)])
+    assert torch.equal(model.standardised(x, "x"), before[0])
+    assert torch.equal(model.standardised(y, "y"), before[1])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from symmetry.networks import MLP, Linear, initialise
+from symmetry.networks import MLP, Linear, RunningMean, initialise
 
 SIZES = {"in_features": 3, "out_features": 2, "hidden_units": 5}
 
@@ -110,3 +110,41 @@ def test_initialising_again_forgets_what_was_there():
 def test_as_many_generators_are_needed_as_copies():
     with pytest.raises(ValueError, match="shorter"):
         initialise(MLP(3, **SIZES), generators(0, 1))
+
+
+# ---- Averages over batches ---------------------------------------------------------------------
+
+
+def test_a_running_mean_is_the_mean_of_few_batches_and_then_forgets_exponentially():
+    mean, expected = RunningMean((2,), memory=3), torch.zeros(2)
+    for number in range(1, 7):
+        batch = torch.tensor([float(number), -2.0 * number])
+        expected = expected + (batch - expected) / min(number, 3)
+        torch.testing.assert_close(mean(batch), expected)
+        if number == 3:
+            torch.testing.assert_close(expected, torch.tensor([2.0, -4.0]))
+
+
+def test_the_gradient_of_a_running_mean_is_that_of_the_present_batch():
+    mean = RunningMean((2,), memory=5)
+    mean(torch.ones(2))
+    batch = torch.tensor([3.0, 4.0], requires_grad=True)
+    mean(batch.square()).sum().backward()
+    torch.testing.assert_close(batch.grad, torch.tensor([6.0, 8.0]))
+
+
+def test_outside_training_a_batch_stands_for_itself_and_leaves_no_trace():
+    mean, twin = RunningMean((1,), memory=5), RunningMean((1,), memory=5)
+    assert mean(torch.ones(1)) == twin(torch.ones(1)) == 1
+    assert mean.eval()(torch.tensor([7.0])) == 7
+    assert mean.train()(torch.tensor([2.0])) == twin(torch.tensor([2.0]))
+
+
+def test_initialising_lets_a_running_mean_forget_and_leaves_other_buffers():
+    module = nn.ModuleDict({"mean": RunningMean((1,), memory=5), "network": MLP(1, **SIZES)})
+    module.register_buffer("constant", torch.ones(3))
+    module["mean"](torch.tensor([100.0]))
+    initialise(module, generators(0))
+    assert module["mean"](torch.tensor([2.0])) == 2
+    assert module["mean"](torch.tensor([4.0])) == 3
+    assert (module.constant == 1).all()

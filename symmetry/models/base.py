@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from symmetry.data import Columns, Units
+from symmetry.data import Units
 from symmetry.information import kl_to_standard_normal
 from symmetry.networks import MLP
 
@@ -111,6 +111,11 @@ class Model(nn.Module, ABC):
         self.sizes = sizes
         self.weights = dict(weights)
         self.units = units
+        if units is not None:
+            for name, columns in (("x", units.x), ("y", units.y)):
+                for part, values in (("mean", columns.mean), ("std", columns.std)):
+                    held = torch.tensor(values, dtype=torch.get_default_dtype())
+                    self.register_buffer(f"{name}_{part}", held, persistent=False)
         self._build()
 
     def encode(self, x: Tensor) -> Code:
@@ -128,21 +133,19 @@ class Model(nn.Module, ABC):
 
     def decoder_target(self, target: Tensor, y: Tensor) -> Tensor:
         """Chooses what the decoder takes beside Z0: Z1, or the true y for CVAE and CVIB."""
-        return self.standardised(y, "y") if self.decodes_from_y else target
+        return self._decoder_target(target, self.standardised(y, "y"))
 
     def standardised(self, rows: Tensor, side: Literal["x", "y"]) -> Tensor:
         """Standardises rows of x or y as the networks see them; without units, not at all."""
         if self.units is None:
             return rows
-        columns: Columns = getattr(self.units, side)
-        return (rows - rows.new_tensor(columns.mean)) / rows.new_tensor(columns.std)
+        return (rows - self.get_buffer(f"{side}_mean")) / self.get_buffer(f"{side}_std")
 
     def _in_units(self, rows: Tensor, side: Literal["x", "y"]) -> Tensor:
         # The inverse of standardised.
         if self.units is None:
             return rows
-        columns: Columns = getattr(self.units, side)
-        return rows * rows.new_tensor(columns.std) + rows.new_tensor(columns.mean)
+        return rows * self.get_buffer(f"{side}_std") + self.get_buffer(f"{side}_mean")
 
     def terms(self, x: Tensor, y: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Computes the unweighted terms of the loss, from standardised rows.
@@ -159,7 +162,7 @@ class Model(nn.Module, ABC):
         mean, log_std = self._posterior(x)
         z = mean + log_std.exp() * noise
         invariant, target = z[..., : self.sizes.invariant], z[..., self.sizes.invariant :]
-        x_hat = self._decoded(invariant, y if self.decodes_from_y else target)
+        x_hat = self._decoded(invariant, self._decoder_target(target, y))
         terms = {
             "kl": kl_to_standard_normal(mean, log_std),
             "x": squared_error(x_hat, x),
@@ -180,7 +183,7 @@ class Model(nn.Module, ABC):
             ``x_mae`` and ``y_mae``, each with shape (S,), from the latent means.
         """
         code = self._code(x)
-        x_hat = self._decoded(code.invariant, y if self.decodes_from_y else code.target)
+        x_hat = self._decoded(code.invariant, self._decoder_target(code.target, y))
         y_hat = self._predicted(code.invariant, code.target)
         errors = {"x_mae": absolute_error(x_hat, x)}
         if y_hat is not None:
@@ -232,6 +235,9 @@ class Model(nn.Module, ABC):
     def _code(self, x: Tensor) -> Code:
         mean, log_std = self._posterior(x)
         return Code(mean, log_std.exp().expand_as(mean), self.sizes.invariant)
+
+    def _decoder_target(self, target: Tensor, y: Tensor) -> Tensor:
+        return y if self.decodes_from_y else target
 
     def _decoded(self, invariant: Tensor, target: Tensor) -> Tensor:
         z = torch.cat([self._stacked(invariant), self._stacked(target)], -1)

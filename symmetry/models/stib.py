@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from symmetry.data import Units
 from symmetry.information import covariance, gaussian_mutual_information, kl_to_standard_normal
 from symmetry.models.base import Model, Sizes, squared_error
-from symmetry.networks import MLP
+from symmetry.networks import MLP, RunningMean
 
 
 class StibWithoutRegularizer(Model):
@@ -71,9 +72,6 @@ class Critics(nn.Module):
         sizes: The sizes of the stack, of Z0 and y, of the layers, and of the critics.
     """
 
-    averaged: Tensor
-    seen: Tensor
-
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
@@ -81,9 +79,7 @@ class Critics(nn.Module):
         self.h = MLP(sizes.stack, sizes.y, sizes.critic, sizes.hidden)
         self.h_inverse = MLP(sizes.stack, sizes.critic, sizes.y, sizes.hidden)
         features = 2 * sizes.critic
-        averaged = torch.zeros(sizes.stack, features, features)
-        self.register_buffer("averaged", averaged, persistent=False)
-        self.register_buffer("seen", torch.zeros(()), persistent=False)
+        self.average = RunningMean((sizes.stack, features, features), sizes.memory)
 
     def forward(self, invariant: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Computes the dependence D, in nats, and the injectivity error of h, each (S,).
@@ -95,22 +91,12 @@ class Critics(nn.Module):
         v = self.h(y)
         features = torch.cat([self.f(invariant), v], -1)
         information = gaussian_mutual_information(
-            self._averaged(covariance(features)), self.sizes.critic
+            self.average(covariance(features)), self.sizes.critic
         )
         return {
             "dependence": 2 * information,
             "injectivity": squared_error(self.h_inverse(v), y),
         }
-
-    def _averaged(self, present: Tensor) -> Tensor:
-        # The value of the average with the gradient of the present batch.
-        if not self.training:
-            return present
-        with torch.no_grad():
-            self.seen += 1
-            share = 1 / self.seen.clamp(max=self.sizes.memory)
-            self.averaged = torch.lerp(self.averaged, present.detach(), share)
-        return self.averaged + (present - present.detach())
 
 
 class STIB(StibWithoutRegularizer):
@@ -128,6 +114,9 @@ class STIB(StibWithoutRegularizer):
     Arguments:
         See :class:`Model`.
 
+    Raises:
+        ValueError: If the weight of the KL, by which that of Z1 is scheduled, is not above 0.
+
     References:
         Inverse Learning of Symmetries (Wieser et al., 2020), https://arxiv.org/abs/2002.02782
     """
@@ -141,6 +130,13 @@ class STIB(StibWithoutRegularizer):
         "injectivity",
         "target_kl",
     )
+
+    def __init__(
+        self, sizes: Sizes, weights: Mapping[str, float], units: Units | None = None
+    ) -> None:
+        super().__init__(sizes, weights, units)
+        if not weights["kl"] > 0:
+            raise ValueError(f"{self.key}: the weight of kl is {weights['kl']}; allowed: above 0")
 
     def objective(self, terms: Mapping[str, Tensor]) -> Tensor:
         r"""Sums the model's own terms; the injectivity error is the adversary's, shape (S,)."""
