@@ -12,8 +12,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from stages.study import changed
-from stages.train import fit
 from symmetry.artifacts import read_yaml
+from symmetry.fitting import fit
 from symmetry.models import MODELS, Model
 from symmetry.tasks.spiral import spiral
 
@@ -44,7 +44,12 @@ def main() -> None:
     times: list[float] = []
     peaks = [matmul_peak()]
     model = fit(
-        asked.model, params, training, validation, [], lambda *_: times.append(perf_counter())
+        asked.model,
+        params,
+        training,
+        validation,
+        report=lambda _: times.append(perf_counter()),
+        threads=params.train.threads,
     )
     peaks.append(matmul_peak())
     step = median(np.diff(times)) / asked.chunk

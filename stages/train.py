@@ -2,10 +2,11 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
+from typing import NoReturn
 
 import torch
 from tqdm import tqdm
@@ -13,10 +14,10 @@ from tqdm import tqdm
 from stages import plain_errors, read_params
 from symmetry.artifacts import claim, digest, read_dataset, write_csv
 from symmetry.checkpoints import History, load_state, save, save_state
-from symmetry.data import Dataset
-from symmetry.models import MODELS, Model, Sizes
-from symmetry.params import ModelParams, Params, StibParams, TrainParams
-from symmetry.training import Progress, Schedule, State, cosine, geometric, train
+from symmetry.fitting import device_of, fit, history_rows
+from symmetry.models import MODELS, Model
+from symmetry.params import Params
+from symmetry.training import Progress
 
 CODE = Path(__file__).parent, Path(__file__).parents[1] / "symmetry"
 DATA = "data/train.npz", "data/validation.npz"
@@ -48,14 +49,16 @@ def trained(key: str, params: Params, folder: str) -> Iterator[tuple[Model, Hist
 
     with claim(folder) as check_claim:
 
-        def on_report(progress: Progress, history: History) -> None:
+        def report(progress: Progress) -> None:
             nonlocal written, cost
             check_claim()
+            history.extend(history_rows(progress))
             start = monotonic()
             if start - written >= WORTH * cost:
                 save_state(checkpoint, progress.state(), history, fingerprint)
                 written = monotonic()
                 cost = written - start
+            show(bar, key, progress)
 
         try:
             resume, history = load_state(checkpoint, fingerprint)
@@ -65,77 +68,30 @@ def trained(key: str, params: Params, folder: str) -> Iterator[tuple[Model, Hist
         except ValueError as error:
             print(f"{key}: starts anew, since {error}", flush=True)
             resume, history = None, []
-        model = fit(key, params, training, validation, history, on_report, resume)
+        done = int(resume["step"]) if resume else 0
+        hidden = not sys.stderr.isatty()
+        with tqdm(total=own.steps, initial=done, desc=key, disable=hidden) as bar:
+            model = fit(
+                key,
+                params,
+                training,
+                validation,
+                report=report,
+                resume=resume,
+                threads=shared.threads,
+            )
         check_claim()
         yield model, history
         checkpoint.unlink(missing_ok=True)
 
 
-def fit(
-    key: str,
-    params: Params,
-    training: Dataset,
-    validation: Dataset,
-    history: History,
-    on_report: Callable[[Progress, History], None] = lambda progress, history: None,
-    resume: State | None = None,
-) -> Model:
-    """Trains one model as params say, shows how far it is, and appends to its history."""
-    shared, own = params.train, params.models.block(key)
-    if shared.threads:
-        torch.set_num_threads(shared.threads)
-    sizes = Sizes(shared.seeds, training.x.shape[1], training.y.shape[1], **own.sizes())
-    model = MODELS[key](sizes, own.weights(), training.units).to(device_of(shared))
-    done = int(resume["step"]) if resume else 0
-    bar = tqdm(total=own.steps, initial=done, desc=key, disable=not sys.stderr.isatty())
-
-    def report(progress: Progress) -> None:
-        terms = {name: values.tolist() for name, values in progress.validation.items()}
-        for seed in range(shared.seeds):
-            row = {name: float(f"{values[seed]:.6g}") for name, values in terms.items()}
-            history.append({"step": progress.step, "seed": seed, **row})
-        on_report(progress, history)
-        means = "  ".join(f"{name} {sum(of) / len(of):.3f}" for name, of in terms.items())
-        bar.set_postfix_str(means)
-        bar.update(progress.step - bar.n)
-        if bar.disable:
-            print(f"{key} step {progress.step} of {own.steps}  {means}", flush=True)
-
-    train(
-        model,
-        training,
-        validation,
-        seeds=range(shared.seeds),
-        bias_scale=own.bias_scale,
-        steps=own.steps,
-        batch_size=own.batch_size or shared.batch_size,
-        learning_rates=learning_rates(own),
-        kl_weight=geometric(own.kl_weight_start, own.kl_weight, own.kl_warmup),
-        validate_every=shared.validate_every,
-        report=report,
-        resume=resume,
-    )
-    bar.close()
-    return model
-
-
-def device_of(params: TrainParams) -> str:
-    """Chooses the device, "auto" being CUDA where there is one."""
-    if params.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if params.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("train.device is cuda, but PyTorch finds no CUDA device; allowed: cpu")
-    return params.device
-
-
-def learning_rates(params: ModelParams) -> dict[str, Schedule]:
-    """Makes the schedule of each player's learning rate."""
-    rates = {"model": cosine(params.learning_rate, params.learning_rate_end)}
-    if isinstance(params, StibParams):
-        rates["adversary"] = cosine(
-            params.adversary_learning_rate, params.adversary_learning_rate_end
-        )
-    return rates
+def show(bar: "tqdm[NoReturn]", key: str, progress: Progress) -> None:
+    """Shows how far a training is and its means over seeds: on a bar, or without one in a line."""
+    means = "  ".join(f"{name} {of.mean():.3f}" for name, of in progress.validation.items())
+    bar.set_postfix_str(means)
+    bar.update(progress.step - bar.n)
+    if bar.disable:
+        print(f"{key} step {progress.step} of {bar.total}  {means}", flush=True)
 
 
 if __name__ == "__main__":

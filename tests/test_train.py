@@ -10,6 +10,7 @@ from stages import train as stage
 from symmetry.artifacts import read_tensors, write_dataset, write_tensors
 from symmetry.params import parse
 from symmetry.tasks.spiral import spiral
+from symmetry.training import Progress
 
 every_model = pytest.mark.parametrize("key", MODELS)
 
@@ -185,14 +186,10 @@ def test_writing_checkpoints_takes_a_fiftieth_of_the_time(monkeypatch):
         now[0] += 2
         written.append(now[0])
 
-    class Progress:
-        def state(self):
-            return {}
-
-    def fit(key, params, training, validation, history, on_report, resume):
-        for _ in range(10_000):
+    def fit(*_, report, **__):
+        for step in range(10_000):
             now[0] += 1
-            on_report(Progress(), history)
+            report(Progress(step, {}, {}, dict))
 
     monkeypatch.setattr(stage, "WORTH", 50)
     monkeypatch.setattr(stage, "monotonic", lambda: now[0])

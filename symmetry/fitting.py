@@ -1,0 +1,98 @@
+"""Fits a model to data as params say."""
+
+__all__ = ["device_of", "fit", "history_rows", "learning_rates"]
+
+from collections.abc import Callable
+
+import torch
+
+from symmetry.data import Dataset
+from symmetry.models import MODELS, Model, Sizes
+from symmetry.params import ModelParams, Params, StibParams, TrainParams
+from symmetry.training import Progress, Schedule, State, cosine, geometric, train
+
+
+def fit(
+    key: str,
+    params: Params,
+    training: Dataset,
+    validation: Dataset,
+    *,
+    report: Callable[[Progress], None] = lambda progress: None,
+    resume: State | None = None,
+    threads: int | None = None,
+) -> Model:
+    """Builds one model of the sizes of the data and trains all its seeds as params say.
+
+    Arguments:
+        key: The name of the model in :data:`~symmetry.models.MODELS`.
+        params: The params, of which it takes ``train`` and the model's own block.
+        training: The rows to train on, and the units.
+        validation: The rows that select the weights.
+        report: Called with the progress after each validation.
+        resume: The state of a training with the same arguments to go on from.
+        threads: How many threads PyTorch takes from now on; as many as before if left out.
+
+    Returns:
+        The trained model, on the device that params choose.
+
+    Raises:
+        ParamsError: If params have no block for the model.
+        ValueError: If there are fewer training rows than a batch takes, or no CUDA device where
+            one is asked for.
+        FloatingPointError: If a loss term is not finite.
+    """
+    shared, own = params.train, params.models.block(key)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    sizes = Sizes(shared.seeds, training.x.shape[1], training.y.shape[1], **own.sizes())
+    model = MODELS[key](sizes, own.weights(), training.units).to(device_of(shared))
+    train(
+        model,
+        training,
+        validation,
+        seeds=range(shared.seeds),
+        bias_scale=own.bias_scale,
+        steps=own.steps,
+        batch_size=own.batch_size or shared.batch_size,
+        learning_rates=learning_rates(own),
+        kl_weight=geometric(own.kl_weight_start, own.kl_weight, own.kl_warmup),
+        validate_every=shared.validate_every,
+        report=report,
+        resume=resume,
+    )
+    return model
+
+
+def history_rows(progress: Progress) -> list[dict[str, float]]:
+    """Lists what was measured at a validation, to six digits: a row a seed, with its step."""
+    terms = {name: values.tolist() for name, values in progress.validation.items()}
+    seeds = zip(*terms.values(), strict=True)
+    return [
+        {"step": progress.step, "seed": seed}
+        | {name: float(f"{value:.6g}") for name, value in zip(terms, values, strict=True)}
+        for seed, values in enumerate(seeds)
+    ]
+
+
+def device_of(params: TrainParams) -> str:
+    """Chooses the device, "auto" being CUDA where there is one.
+
+    Raises:
+        ValueError: If CUDA is asked for and there is none.
+    """
+    if params.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if params.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("train.device is cuda, but PyTorch finds no CUDA device; allowed: cpu")
+    return params.device
+
+
+def learning_rates(params: ModelParams) -> dict[str, Schedule]:
+    """Makes the schedule of each player's learning rate."""
+    rates = {"model": cosine(params.learning_rate, params.learning_rate_end)}
+    if isinstance(params, StibParams):
+        rates["adversary"] = cosine(
+            params.adversary_learning_rate, params.adversary_learning_rate_end
+        )
+    return rates

@@ -1,0 +1,107 @@
+"""Fitting by params: the same training as by hand, and what a history keeps of it."""
+
+import pytest
+import torch
+import yaml
+from clones import ROOT, TINY, merge
+from numpy.random import default_rng
+
+from symmetry.fitting import device_of, fit, history_rows, learning_rates
+from symmetry.models import MODELS, Sizes
+from symmetry.params import ParamsError, parse
+from symmetry.tasks.spiral import spiral
+from symmetry.training import Progress, geometric, train
+
+TRAINING, VALIDATION = spiral(64, default_rng(0)), spiral(16, default_rng(1))
+
+every_model = pytest.mark.parametrize("key", MODELS)
+
+
+def read_params(changes=None):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    merge(content, TINY)
+    merge(content, changes or {})
+    return parse(content)
+
+
+def assert_same_bits(one, other):
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+@every_model
+def test_params_say_how_a_model_is_trained(key):
+    params = read_params({"models": {key: {"steps": 6, "batch_size": 16, "bias_scale": 2.0}}})
+    own = params.models.block(key)
+    model = MODELS[key](Sizes(2, 2, 2, **own.sizes()), own.weights())
+    train(
+        model,
+        TRAINING,
+        VALIDATION,
+        seeds=[0, 1],
+        bias_scale=2.0,
+        steps=6,
+        batch_size=16,
+        learning_rates=learning_rates(own),
+        kl_weight=geometric(own.kl_weight_start, own.kl_weight, own.kl_warmup),
+        validate_every=2,
+    )
+    assert_same_bits(fit(key, params, TRAINING, VALIDATION), model)
+
+
+@every_model
+def test_a_player_learns_from_its_first_rate_to_its_last(key):
+    own = read_params().models.block(key)
+    rates = {name: (rate(0.0), rate(1.0)) for name, rate in learning_rates(own).items()}
+    assert rates.pop("model") == pytest.approx((own.learning_rate, own.learning_rate_end))
+    if key == "stib":
+        found = own.adversary_learning_rate, own.adversary_learning_rate_end
+        assert rates.pop("adversary") == pytest.approx(found)
+    assert not rates
+
+
+def test_a_model_reports_and_goes_on_from_what_it_reported():
+    params, reports, states = read_params(), [], {}
+
+    def report(progress):
+        reports.append(progress.step)
+        states[progress.step] = {k: v.clone() for k, v in progress.state().items()}
+
+    whole = fit("stib", params, TRAINING, VALIDATION, report=report)
+    assert reports == [2, 4]
+    assert_same_bits(fit("stib", params, TRAINING, VALIDATION, resume=states[2]), whole)
+
+
+def test_threads_are_as_many_as_asked_for_or_stay():
+    before = torch.get_num_threads()
+    for asked, expected in ((None, before), (2, 2), (None, 2)):
+        fit("vae", read_params(), TRAINING, VALIDATION, threads=asked)
+        assert torch.get_num_threads() == expected
+    torch.set_num_threads(before)
+
+
+def test_a_history_has_a_row_a_seed_of_six_digits():
+    validation = {"kl": torch.tensor([1.23456789, 2e-7]), "x": torch.tensor([0.5, 123456.7])}
+    assert history_rows(Progress(20, {}, validation, dict)) == [
+        {"step": 20, "seed": 0, "kl": 1.23457, "x": 0.5},
+        {"step": 20, "seed": 1, "kl": 2e-7, "x": 123457.0},
+    ]
+
+
+def test_a_model_without_a_block_is_named():
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    del content["models"]["vae"]
+    with pytest.raises(ParamsError, match=r"no block models\.vae"):
+        fit("vae", parse(content), TRAINING, VALIDATION)
+
+
+def test_cuda_is_taken_where_it_is_and_refused_where_it_is_not(monkeypatch):
+    def device(asked):
+        return device_of(read_params({"train": {"device": asked}}).train)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [device(asked) for asked in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [device(asked) for asked in ("auto", "cpu")] == ["cpu", "cpu"]
+    with pytest.raises(ValueError, match=r"train\.device is cuda, .*; allowed: cpu"):
+        device("cuda")
