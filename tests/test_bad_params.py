@@ -116,8 +116,8 @@ FAULTS = {
     "a key in capitals": (line("seeds", "Seeds: 3"), ["train.seeds: missing", "Seeds: unknown"]),
     "a missing key": (line("seeds", ""), ["train.seeds: missing"]),
     "a key of another model": (
-        f"{TEXT}    critic_size: 2\n",
-        ["critic_size: unknown"],
+        TEXT.replace("  cvib:\n", "  cvib:\n    critic_size: 2\n"),
+        ["models.cvib.critic_size: unknown"],
     ),
     "a key that is a number": (f"{TEXT}1: 2\n", ["params.yaml", "1", "string"]),
     "a key twice": (line("seeds", "seeds: 3\n  seeds: 4"), ["the key seeds stands twice", "line"]),
