@@ -17,7 +17,17 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from symmetry.blocks import BatchSize, Block, NotNegative, Positive, Seed, Share, Size, Steps
+from symmetry.blocks import (
+    BatchSize,
+    Block,
+    NotNegative,
+    Number,
+    Positive,
+    Seed,
+    Share,
+    Size,
+    Steps,
+)
 from symmetry.tasks import TASKS, Task
 
 _SHORT = Repr()  # of a value that may be the whole file
@@ -54,27 +64,39 @@ class ModelParams(Block):
     batch_size: BatchSize | None
     learning_rate: NotNegative
     learning_rate_end: NotNegative
-    kl_weight_start: Positive
-    kl_weight: Positive
-    kl_warmup: Share
-    x_weight: NotNegative
-    bias_scale: NotNegative
     hidden_size: Size
-    invariant_size: Size
 
-    weighted: ClassVar[tuple[str, ...]] = ("kl", "x")
-    sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant")
+    weighted: ClassVar[tuple[str, ...]]
+    sized: ClassVar[tuple[str, ...]]
 
     def weights(self) -> dict[str, float]:
         """Returns the weights of the loss terms at the end of training."""
         return {term: getattr(self, f"{term}_weight") for term in self.weighted}
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, Any]:
         """Returns the sizes of the networks, besides those that the data give."""
         return {part: getattr(self, f"{part}_size") for part in self.sized}
 
+    def turn_steps(self) -> list[int]:
+        """Returns the steps of each turn of the training."""
+        return [self.steps]
 
-class PredictorParams(ModelParams):
+
+class LatentParams(ModelParams):
+    """Holds the hyperparameters of the models whose Z0 is drawn to a normal one by a KL term."""
+
+    kl_weight_start: Positive
+    kl_weight: Positive
+    kl_warmup: Share
+    x_weight: NotNegative
+    bias_scale: NotNegative
+    invariant_size: Size
+
+    weighted: ClassVar[tuple[str, ...]] = ("kl", "x")
+    sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant")
+
+
+class PredictorParams(LatentParams):
     """Holds the hyperparameters of VAE and STIB_WO_REG, which predict y."""
 
     y_weight: NotNegative
@@ -84,7 +106,7 @@ class PredictorParams(ModelParams):
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target")
 
 
-class CvibParams(ModelParams):
+class CvibParams(LatentParams):
     """Holds the hyperparameters of CVIB."""
 
     pairwise_weight: NotNegative
@@ -112,6 +134,28 @@ class StibParams(PredictorParams):
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic", "memory")
 
 
+class StibFlowParams(ModelParams):
+    """Holds the hyperparameters of STIB_FLOW."""
+
+    predictor_steps: Steps
+    predictor_learning_rate: NotNegative
+    target_size: Size | None
+    noise: NotNegative
+    averaging: Annotated[Number, Field(ge=0, lt=1)]
+
+    def weights(self) -> dict[str, float]:
+        """Returns the weights of the loss terms: each term is a player's own, so none is."""
+        return {"y": 1.0, "flow": 1.0}
+
+    def sizes(self) -> dict[str, Any]:
+        """Returns the sizes of the networks, besides those that the data give."""
+        return {"hidden": self.hidden_size, "target": self.target_size or 0, "noise": self.noise}
+
+    def turn_steps(self) -> list[int]:
+        """Returns the steps of the predictor and those of the flow."""
+        return [self.predictor_steps, self.steps]
+
+
 # Null in the file is no block, so the annotations do not allow None: it stands for no key at all.
 _NO_BLOCK: Any = Field(default=None)
 
@@ -121,9 +165,10 @@ class ModelsParams(Block):
 
     vae: PredictorParams = _NO_BLOCK
     stib_wo_reg: PredictorParams = _NO_BLOCK
-    cvae: ModelParams = _NO_BLOCK
+    cvae: LatentParams = _NO_BLOCK
     cvib: CvibParams = _NO_BLOCK
     stib: StibParams = _NO_BLOCK
+    stib_flow: StibFlowParams = _NO_BLOCK
 
     def block(self, key: str) -> ModelParams:
         """Returns the block of a model.
@@ -146,7 +191,7 @@ class ModelsParams(Block):
 class Params(Block):
     """Holds all of params.yaml."""
 
-    model: Literal["vae", "stib_wo_reg", "cvae", "cvib", "stib"]
+    model: Literal["vae", "stib_wo_reg", "cvae", "cvib", "stib", "stib_flow"]
     data: Task
     train: TrainParams
     evaluate: EvaluateParams
