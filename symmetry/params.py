@@ -135,13 +135,18 @@ class StibParams(PredictorParams):
 
 
 class StibFlowParams(ModelParams):
-    """Holds the hyperparameters of STIB_FLOW."""
+    """Holds the hyperparameters of STIB_FLOW; the defaults serve any table."""
 
-    predictor_steps: Steps
-    predictor_learning_rate: NotNegative
-    target_size: Size | None
-    noise: NotNegative
-    averaging: Annotated[Number, Field(ge=0, lt=1)]
+    steps: Steps = 4000
+    batch_size: BatchSize | None = None
+    learning_rate: NotNegative = 1e-2
+    learning_rate_end: NotNegative = 0.0
+    hidden_size: Size = 128
+    predictor_steps: Steps = 3000
+    predictor_learning_rate: NotNegative = 5e-3
+    target_size: Size | None = None
+    noise: NotNegative = 0.03
+    averaging: Annotated[Number, Field(ge=0, lt=1)] = 0.995
 
     def weights(self) -> dict[str, float]:
         """Returns the weights of the loss terms: each term is a player's own, so none is."""

@@ -175,6 +175,20 @@ class Model(nn.Module, ABC):
             raise ValueError(f"{self.key} has no Z1: it decodes from y")
         return self._posterior(x)[0][..., self.invariant_size :]
 
+    def prediction(self, x: Tensor) -> Tensor | None:
+        """Predicts ŷ of inputs, with shape (S, n, y_size); None where no y is predicted."""
+        code = self.encode(x)
+        return self.predict(code.invariant, code.target)
+
+    def among_data(self, points: Tensor, levels: Tensor) -> Tensor:
+        """Moves standardised points (S, n, x_size) to where data lie; here, to their x̂.
+
+        Arguments:
+            points: The points.
+            levels: The Z1 of the rows that they are to be partners of, with shape (S, n, dim Z1).
+        """
+        return self._decoded(self._code(points).invariant, levels)
+
     def fresh_invariant(
         self, shape: tuple[int, ...], pool: Tensor, generator: torch.Generator
     ) -> Tensor:
