@@ -94,8 +94,10 @@ def test_each_row_gets_its_partners_with_what_the_model_predicts_of_them(run, ke
     run("rows.csv", "--count", 4, "-o", "out.csv", "--model", weights(key))
     table = pd.read_csv("out.csv")
     predicts = key not in ("cvae", "cvib")
-    columns = ["row", "x1", "x2"]
-    columns += ["y1_hat", "y2_hat", "y3_hat", "change"] if predicts else []
+    hats = ["y1_hat", "y2_hat", "y3_hat"] if predicts else []
+    columns = ["row", "copy", "x1", "x2", *hats, *(["change"] if predicts else [])]
+    columns += ["own_x1", "own_x2", *([] if predicts else ["own_y1", "own_y2", "own_y3"])]
+    columns += [f"own_{name}" for name in hats]
     assert list(table.columns) == columns
     assert table["row"].tolist() == [row for row in range(5) for _ in range(4)]
     found = table[["x1", "x2"]].to_numpy()
@@ -165,12 +167,15 @@ GOOD = "a,b,c,d,e\n1,2,3,4,5\n"
 BAD_ROWS = {
     "too few columns": ("a\n1\n", "1 columns; the model takes 2 of x"),
     "a header alone": ("a,b\n", "0 rows"),
-    "nothing": ("", "0 rows"),
-    "text": ("a,b\n1,2\n1,two\n", "'two'"),
-    "an empty cell": ("a,b\n1,\n", "''"),
-    "a row too short": ("a,b\n1,2\n1\n", "bad.csv"),
-    "NaN": ("a,b\n1,2\n1,nan\n", "row 2, column 2 is not finite"),
-    "infinity": ("a,b\n-inf,2\n1,2\n", "row 1, column 1 is not finite"),
+    "nothing": ("", "is empty"),
+    "text": ("a,b\n1,2\n1,two\n", "column 'b' are no finite numbers, the first in row 2: 'two'"),
+    "an empty cell": (
+        "a,b\n1,\n",
+        "column 'b' are no finite numbers, the first in row 1: nothing",
+    ),
+    "a row too short": ("a,b\n1,2\n1\n", "row 2 has 1 cells, the header 2"),
+    "NaN": ("a,b\n1,2\n1,nan\n", "column 'b' are no finite numbers, the first in row 2: 'nan'"),
+    "infinity": ("a,b\n-inf,2\n1,2\n", "column 'a' are no finite numbers, the first in row 1"),
 }
 
 
@@ -207,18 +212,20 @@ def test_rows_that_cannot_be_used_are_named(refused, fault):
 def test_a_model_that_decodes_from_y_says_how_many_columns_it_takes(refused):
     Path("bad.csv").write_text("a,b\n1,2\n")
     message = refused("bad.csv", "--model", weights("cvae"))
-    assert "bad.csv has 1 rows of 2 columns; the model takes 2 of x and 3 of y" in message
+    assert "bad.csv has 2 columns; the model takes 2 of x and 3 of y" in message
     Path("bad.csv").write_text("a,b,c,d,e\n1,2,3,4,nan\n")
-    assert "row 1, column 5" in refused("bad.csv", "--model", weights("cvae"))
+    assert "column 'e' are no finite numbers, the first in row 1" in refused(
+        "bad.csv", "--model", weights("cvae")
+    )
 
 
 @pytest.mark.parametrize("what", ["rows", "model", "pool"])
 def test_a_missing_file_is_named(refused, what):
-    rows = "absent.file" if what == "rows" else "rows.csv"
+    rows = "absent.csv" if what == "rows" else "rows.csv"
     option = [] if what == "rows" else [f"--{what}", "absent.file"]
     message = refused(rows, *option)
     assert "No such file" in message
-    assert "absent.file" in message
+    assert ("absent.csv" if what == "rows" else "absent.file") in message
 
 
 @pytest.mark.parametrize(
@@ -416,8 +423,12 @@ def test_a_model_that_knows_its_columns_finds_them_by_name_and_answers_in_their_
     write_rows("rows.csv", rows, "w,mass,u,speed,v")
     run("rows.csv", "--count", 3, "-o", "out.csv", "--model", weights(key))
     table = pd.read_csv("out.csv")
-    predicted_names = ["u_hat", "v_hat", "w_hat", "change"] if key == "stib" else []
-    assert list(table.columns) == ["row", "speed", "mass", *predicted_names]
+    hats = ["u_hat", "v_hat", "w_hat"] if key == "stib" else []
+    columns = ["row", "copy", "speed", "mass", *hats, *(["change"] if hats else [])]
+    columns += ["own_speed", "own_mass", "own_u", "own_v", "own_w"]
+    assert list(table.columns) == [*columns, *(f"own_{name}" for name in hats)]
+    np.testing.assert_allclose(table[["own_speed", "own_mass"]], x.repeat(3, 0), rtol=1e-8)
+    np.testing.assert_allclose(table[["own_u", "own_v", "own_w"]], y.repeat(3, 0), rtol=1e-8)
     model = load(weights(key))
     model.units = None
     expected = (
