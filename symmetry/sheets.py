@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,7 @@ def read_pieces(
     if start == 0:
         raise ValueError(f"{path} has 0 rows")
     for name, groups in grouped.items():
-        if groups.found and table.thousands is None:
+        if groups.found:
             raise ValueError(
                 f"{path}: column {name!r} holds whole numbers, those above 999 with a "
                 f"{table.decimal!r}, such as {groups.found}; declare data.thousands: "
@@ -210,34 +211,31 @@ def write_pieces(path: str | Path, pieces: Iterable[Mapping[str, NDArray[Any]]])
     In csv, numbers have nine significant digits: from these each float32 comes back.
 
     Raises:
-        ValueError: If the name is that of no table, or Parquet cannot be written here.
+        ValueError: If the name is that of no table, there are no rows, or Parquet cannot be
+            written here.
         OSError: If the file cannot be written; an old one stays as it was.
     """
-    path = Path(path)
-    if _is_text(path):
+    path, pieces = Path(path), iter(pieces)
+    is_text = _is_text(path)
+    first = next(pieces, None)
+    if first is None:
+        raise ValueError(f"{path}: there are no rows to write")
+    whole = chain([first], pieces)
+    if is_text:
         import pandas as pd
 
         with replacing(path) as file:
-            for number, piece in enumerate(pieces):
+            for piece in whole:
                 frame = pd.DataFrame(dict(piece))
+                header = piece is first
                 frame.to_csv(
-                    file,
-                    index=False,
-                    header=number == 0,
-                    float_format="%.9g",
-                    lineterminator="\n",
-                    mode="wb",
+                    file, index=False, header=header, float_format="%.9g", lineterminator="\n"
                 )
         return
     pa, pq = _pyarrow(path)
-    with replacing(path) as file:
-        writer = None
-        for piece in pieces:
-            rows = pa.table(dict(piece))
-            writer = writer or pq.ParquetWriter(file, rows.schema)
-            writer.write_table(rows)
-        if writer is not None:
-            writer.close()
+    with replacing(path) as file, pq.ParquetWriter(file, pa.table(dict(first)).schema) as writer:
+        for piece in whole:
+            writer.write_table(pa.table(dict(piece)))
 
 
 # ---- Cells -------------------------------------------------------------------------------------

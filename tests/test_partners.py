@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from stages.study import changed
 from symmetry import symmetries
 from symmetry.artifacts import read_yaml, write_dataset, write_tensors
 from symmetry.checkpoints import load, save
-from symmetry.data import Columns, Dataset, Units
+from symmetry.data import Columns, Dataset, Table, Units
 from symmetry.models import MODELS, Sizes
 from symmetry.params import Params, ParamsError
 
@@ -279,6 +280,122 @@ def test_from_the_shell_it_works_or_says_one_line_and_fails(folder):
     assert Path("kept.csv").read_text() == "kept"
 
 
+# ---- Tables as they come -----------------------------------------------------------------------
+
+ROWS_IN_UNITS = X * [2.0, 10.0] + [5.0, 100.0]
+
+
+def give_table(**declared):
+    give_units("stib", Table(**declared))
+    write_dataset("data/validation.npz", Dataset(POOL * [2.0, 10.0] + [5.0, 100.0], POOL))
+    frame = pd.DataFrame(ROWS_IN_UNITS, columns=["speed", "mass"])
+    return frame.assign(u=Y[:, 0], v=Y[:, 1], w=Y[:, 2])
+
+
+@pytest.mark.parametrize("output", ["out.csv", "out.parquet"])
+def test_what_trained_gives_partners_in_any_format(run, output):
+    frame = give_table(separator=";", decimal=",", thousands=".", missing=(-9999, "?"))
+    frame = (frame * 1000).round(3)
+    frame.to_parquet("rows.parquet")
+    frame.set_index("mass").to_parquet("indexed.parquet")
+    german = frame.map(lambda value: f"{value:,.3f}".translate(str.maketrans(",.", ".,")))
+    german.to_csv("rows.csv", sep=";", index=False)
+    tables = []
+    for name in ("rows.csv", "rows.parquet", "indexed.parquet"):
+        run(name, "--count", 3, "-o", output)
+        read_table = pd.read_csv if output == "out.csv" else pd.read_parquet
+        tables.append(read_table(output).to_numpy())
+    assert len(tables[0]) == 15
+    np.testing.assert_array_equal(tables[0], tables[1])
+    np.testing.assert_array_equal(tables[0], tables[2])
+
+
+def test_bad_rows_are_counted_and_placed_and_rows_keep_their_numbers(run, capsys):
+    frame = give_table(bad_rows="drop", most_dropped=0.5, missing=(-9999,))
+    frame.loc[1, "mass"], frame.loc[3, "speed"], frame.loc[4, "v"] = np.nan, -9999, np.nan
+    for name in ("rows.csv", "rows.parquet"):
+        write = frame.to_parquet if name == "rows.parquet" else frame.to_csv
+        write(name, index=False)
+        run(name, "--count", 2, "-o", "out.csv")
+        said, done = capsys.readouterr().err.splitlines()
+        assert f"{name}: dropped 2 of 5 rows: 1 cells of column 'speed'" in said
+        assert "the first in row 2" in said
+        assert "the first in row 4" in said
+        assert done == "out.csv: 6 partners of 3 rows"
+        table = pd.read_csv("out.csv")
+        assert table["row"].tolist() == [0, 0, 2, 2, 4, 4]
+        np.testing.assert_allclose(table["own_mass"], ROWS_IN_UNITS[table["row"], 1], rtol=1e-8)
+        assert table["own_v"].isna().tolist() == [False] * 4 + [True] * 2
+
+
+def test_bad_rows_can_be_dropped_though_training_had_none(run, refused):
+    frame = give_table()
+    frame.loc[:3, "mass"] = np.nan
+    frame.to_csv("rows.csv", index=False)
+    assert "4 cells of column 'mass'" in refused("rows.csv")
+    run("rows.csv", "--count", 1, "--bad-rows", "drop", "-o", "out.csv")
+    assert pd.read_csv("out.csv")["row"].tolist() == [4]
+
+
+@pytest.mark.parametrize("header", ["mass,speed,u", "speed,mass,id,u"])
+def test_header_and_rows_that_differ_are_refused(refused, header):
+    give_table()
+    write_rows("rows.csv", ROWS_IN_UNITS, header)
+    assert "row 1 has 2 cells, the header" in refused("rows.csv")
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_digits_are_significant_in_any_unit(run, scale):
+    columns = Columns(("speed", "mass"), (5.0 * scale, 100.0), (2.0 * scale, 10.0))
+    give_units("stib", Table(), Units(columns, UNITS.y))
+    rows = {"speed": ROWS_IN_UNITS[:, 0] * scale, "mass": ROWS_IN_UNITS[:, 1]}
+    pool = (POOL * [2.0, 10.0] + [5.0, 100.0]) * [scale, 1.0]
+    write_dataset("data/validation.npz", Dataset(pool, POOL))
+    pd.DataFrame(rows).to_csv("rows.csv", index=False)
+    run("rows.csv", "-o", "out.csv")
+    table = pd.read_csv("out.csv")
+    np.testing.assert_allclose(table["own_speed"], rows["speed"].repeat(20), rtol=1e-8)
+    assert table["speed"].nunique() > 50  # of 30 rows in the pool each takes 20
+    assert 0.1 * scale < table["speed"].std() < 10 * scale
+
+
+def test_a_column_of_x_keeps_its_name_where_another_would_take_it(run):
+    columns = Columns(("row", "u_hat"), (5.0, 100.0), (2.0, 10.0))
+    give_units("stib", Table(), Units(columns, UNITS.y))
+    write_dataset("data/validation.npz", Dataset(POOL * [2.0, 10.0] + [5.0, 100.0], POOL))
+    write_rows("rows.csv", ROWS_IN_UNITS, "row,u_hat")
+    run("rows.csv", "-o", "out.csv", "--count", 2)
+    table = pd.read_csv("out.csv")
+    assert table["row_"].tolist() == [row for row in range(5) for _ in range(2)]
+    np.testing.assert_allclose(table["own_row"], ROWS_IN_UNITS[table["row_"], 0], rtol=1e-8)
+    assert list(table.columns[:5]) == ["row_", "copy", "row", "u_hat", "u_hat_"]
+
+
+def test_the_copy_is_named(run):
+    run("rows.csv", "-o", "out.csv", "--copy", 1)
+    assert set(pd.read_csv("out.csv")["copy"]) == {1}
+
+
+def test_many_rows_go_through_in_pieces(run, monkeypatch):
+    sizes = []
+
+    def watched(model, x, count, *arguments, **options):
+        sizes.append(len(x) * count)
+        return symmetries.partners(model, x, count, *arguments, **options)
+
+    monkeypatch.setattr(partners, "AT_ONCE", 40)
+    monkeypatch.setattr(partners, "partners", watched)
+    monkeypatch.setattr("symmetry.sheets.CHUNK", 60)
+    rows = default_rng(0).uniform(-4, 4, (103, 2))
+    write_rows("many.csv", rows, "a,b")
+    run("many.csv", "-o", "out.csv", "--count", 4)
+    table = pd.read_csv("out.csv")
+    assert max(sizes) == 40
+    assert sum(sizes) == len(table) == 412
+    assert table["row"].tolist() == [row for row in range(103) for _ in range(4)]
+    np.testing.assert_allclose(table[["own_x1", "own_x2"]], rows.repeat(4, 0), rtol=1e-8)
+
+
 # ---- Studies: params ---------------------------------------------------------------------------
 
 
@@ -406,9 +523,9 @@ UNITS = Units(
 )
 
 
-def give_units(key):
+def give_units(key, table=None, units=UNITS):
     model = load(weights(key))
-    own = MODELS[key](model.sizes, model.weights, UNITS)
+    own = MODELS[key](model.sizes, model.weights, replace(units, table=table))
     own.load_state_dict(model.state_dict())
     save(weights(key), own)
 

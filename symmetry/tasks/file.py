@@ -264,15 +264,15 @@ def _joined(copies: NDArray[np.intp], labels: NDArray[np.str_]) -> NDArray[np.in
 def _cut(
     order: NDArray[np.intp], blocks: NDArray[np.intp], counts: dict[str, int], last: str
 ) -> dict[str, NDArray[np.intp]]:
-    # Parts of about so many rows each, one after the other, between blocks that stay whole.
+    # Parts of so many rows each or, since blocks stay whole, some more, one after the other.
     _, first, member = np.unique(blocks[order], return_index=True, return_inverse=True)
     together = np.argsort(first[member], kind="stable")  # a block stands where its first row did
     starts = np.sort(first[member])  # where the block of each row begins, by the rows before it
     rows = order[together]
     begins = np.searchsorted(starts, starts)
     parts, start = {}, 0
-    for part, stop in zip(counts, np.cumsum(list(counts.values())), strict=True):
-        end = int(np.searchsorted(begins, stop))
+    for part, count in counts.items():
+        end = int(np.searchsorted(begins, start + count))
         parts[part] = rows[start:end]
         start = end
     return {**parts, last: rows[start:]}
