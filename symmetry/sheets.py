@@ -138,8 +138,8 @@ def read_pieces(
     for chunk, read in _chunks(path, numeric, labels, table):
         numbers = np.empty((len(chunk), len(numeric)))
         for column, name in enumerate(numeric):
-            grouped[name].look(chunk[name])
             numbers[:, column] = _numbers(chunk[name], table)
+            grouped[name].look(chunk[name], ~np.isnan(numbers[:, column]))
         numbers[~np.isfinite(numbers)] = np.nan
         bad = np.isnan(numbers[:, : len(names)])
         bad = np.column_stack([bad, *(_is_blank(chunk[label]) for label in others)])
@@ -283,29 +283,33 @@ class _Fault:
 
 class _Groups:
     # Whether a column of text is all "973" and "1.137": these are thousands, which as decimals
-    # would be read without a word. Decimals that happen to end in 0 would not all be three.
+    # would be read without a word. Of decimals some would end in 0 and not be three; where but
+    # one number has any, it is likely the mean that stands for what was missing.
 
     def __init__(self, decimal: str) -> None:
         self.pattern = rf"\s*[+-]?(?:0|[1-9]\d{{0,2}}(?:{re.escape(decimal)}\d{{3}})?)\s*"
         self.decimal = decimal
-        self.possible, self.small, self.large = True, False, ""
+        self.possible, self.small = True, False
+        self.large: set[str] = set()
 
     @property
     def found(self) -> str:
         """A number with a sign between thousands, if there are such."""
-        return self.large if self.possible and self.small else ""
+        several = self.possible and self.small and len(self.large) > 1
+        return max(self.large) if several else ""
 
-    def look(self, cells: "Series[Any]") -> None:
+    def look(self, cells: "Series[Any]", numeric: NDArray[np.bool_]) -> None:
         if not self.possible or cells.dtype.kind in "iuf":
             return
+        cells = cells[numeric]
         for some in (cells[:EXAMPLES], cells):  # most columns are none of these, at a glance
             if not some.str.fullmatch(self.pattern).all():
                 self.possible = False
                 return
         with_sign = cells.str.contains(self.decimal, regex=False)
         self.small |= not with_sign.all()
-        if not self.large and with_sign.any():
-            self.large = str(cells[with_sign].iloc[0])
+        if len(self.large) < 2:
+            self.large |= set(cells[with_sign].str.strip().unique()[:2])
 
 
 def _other(decimal: str) -> str:

@@ -335,7 +335,7 @@ def test_numbers_are_read_in_the_notation_declared_and_in_no_other(
     tmp_path_factory, numbers, decimals, written, declared
 ):
     path = tmp_path_factory.getbasetemp() / "notation.csv"
-    meant = np.array([5, 999_999, *numbers]) / 10**decimals
+    meant = np.array([5, 12_345, 999_999, *numbers]) / 10**decimals
     lines = [f"{in_notation(number, decimals, *written)};1\n" for number in meant]
     path.write_text("a;b\n" + "".join(lines))
 
@@ -354,12 +354,16 @@ def test_numbers_are_read_in_the_notation_declared_and_in_no_other(
 
 
 def test_thousands_without_decimals_are_not_taken_for_decimals(written):
-    path = written("a;b\n973;1\n1.137;2\n")
-    with pytest.raises(ValueError, match=r"such as 1\.137; declare data\.thousands: '\.'"):
+    path = written("a;b\n973;1\n1.137;2\n1.138;3\n")
+    with pytest.raises(ValueError, match=r"such as 1\.138; declare data\.thousands: '\.'"):
         read(path, separator=";")
+    with pytest.raises(ValueError, match=r"such as 1\.138; declare"):
+        read(written("a;b\n973;1\n;0\n1.137;2\nNA;3\n1.138;3\n"), separator=";", **DROP)
+    path = written("a;b\n973;1\n1.137;2\n1.138;3\n")
     numbers = read(path, separator=";", decimal=",", thousands=".").numbers
-    np.testing.assert_array_equal(numbers, [[973, 1], [1137, 2]])
-    for cells in ("973.000;1\n1.137;2\n", "0.973;1\n1.137;2\n", "973;1\n1.137;2\n7.3;3\n"):
+    np.testing.assert_array_equal(numbers, [[973, 1], [1137, 2], [1138, 3]])
+    means = "973;1\n1.137;2\n1.137;2\n"
+    for cells in ("973.000;1\n1.137;2\n", "0.973;1\n1.137;2\n", "973;1\n1.13;2\n7.3;3\n", means):
         assert len(read(written("a;b\n" + cells), separator=";").numbers) > 1
 
 
