@@ -2,7 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from tqdm import tqdm
 from stages import plain_errors
 from symmetry.artifacts import read_dataset
 from symmetry.checkpoints import load
-from symmetry.data import Table
+from symmetry.data import Array, Table
 from symmetry.models import Model
 from symmetry.sheets import Sheet, read_names, read_pieces, write_pieces
 from symmetry.symmetries import partners
 
-AT_ONCE = 2**15  # partners; their number does not change how much memory is taken
+AT_ONCE = 2**15  # partners; so many take the memory, however many there are in all
+FAR = 20  # standard deviations from the mean of the training rows; no model saw such a row
 
 
 def main() -> None:
@@ -67,21 +68,27 @@ def main() -> None:
     place = arguments.pool or arguments.model.absolute().parents[2] / "data" / "validation.npz"
     pool = torch.as_tensor(read_dataset(place).x, dtype=torch.float32)
     generator = torch.Generator().manual_seed(arguments.seed)
-    rows, said = 0, list[str]()
+    rows, strangers, said = 0, 0, list[str]()
 
     def found() -> Iterator[dict[str, NDArray[np.generic]]]:
-        nonlocal rows
+        nonlocal rows, strangers
         pieces = read_pieces(arguments.rows, needed, table, optional=known, say=said.append)
         with tqdm(total=100, unit="%", disable=not sys.stderr.isatty()) as bar:
-            for piece in pieces:
-                for part in parts_of(piece, max(1, AT_ONCE // arguments.count)):
-                    yield of_rows(
-                        model, part, known, arguments.count, arguments.copy, generator, pool
+            for part in parts_of(pieces, max(1, AT_ONCE // arguments.count)):
+                yield of_rows(model, part, known, arguments.count, arguments.copy, generator, pool)
+                unlike = part.rows[far(model, part.numbers)]
+                if len(unlike) and not strangers:
+                    said.append(
+                        f"{arguments.rows}: row {unlike[0] + 1} is more than {FAR} standard "
+                        "deviations from the training rows"
                     )
-                    rows += len(part.rows)
-                    bar.update(int(100 * part.read) - bar.n)
+                strangers += len(unlike)
+                rows += len(part.rows)
+                bar.update(int(100 * part.read) - bar.n)
 
     write_pieces(arguments.output, found())
+    if strangers:
+        said.append(f"{strangers} rows are so far from them that their partners mean nothing")
     told = f"{arguments.output}: {rows * arguments.count} partners of {rows} rows"
     print(*said, told, sep="\n", file=sys.stderr)
 
@@ -118,11 +125,25 @@ def columns(found: Sequence[str], path: Path, model: Model) -> tuple[list[str], 
     return needed, [name for name in model.units.y.names if name in found and not y_size]
 
 
-def parts_of(sheet: Sheet, size: int) -> Iterator[Sheet]:
-    """Yields a sheet in parts of at most so many rows."""
-    for start in range(0, len(sheet.rows), size):
-        some = slice(start, start + size)
-        yield replace(sheet, numbers=sheet.numbers[some], rows=sheet.rows[some])
+def parts_of(pieces: Iterable[Sheet], size: int) -> Iterator[Sheet]:
+    """Yields the pieces of a file in parts of at most so many rows."""
+    before = 0.0
+    for piece in pieces:
+        count = len(piece.rows)
+        for start in range(0, count, size):
+            some = slice(start, start + size)
+            read = before + (piece.read - before) * min(start + size, count) / count
+            yield replace(piece, numbers=piece.numbers[some], rows=piece.rows[some], read=read)
+        before = piece.read
+
+
+def far(model: Model, numbers: Array) -> NDArray[np.bool_]:
+    """Tells which rows, with x in their first columns, the model saw nothing like."""
+    if model.units is None:
+        return np.zeros(len(numbers), bool)
+    columns = model.units.x
+    distance = np.abs(numbers[:, : len(columns.names)] - columns.mean) / columns.std
+    return np.asarray((distance > FAR).any(1))
 
 
 def of_rows(

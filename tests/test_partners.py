@@ -20,6 +20,7 @@ from symmetry.checkpoints import load, save
 from symmetry.data import Columns, Dataset, Table, Units
 from symmetry.models import MODELS, Sizes
 from symmetry.params import Params, ParamsError
+from symmetry.sheets import Sheet
 
 ROOT = Path(__file__).parents[1]
 X = default_rng(0).uniform(-4, 4, (5, 2))
@@ -369,6 +370,26 @@ def test_a_column_of_x_keeps_its_name_where_another_would_take_it(run):
     assert table["row_"].tolist() == [row for row in range(5) for _ in range(2)]
     np.testing.assert_allclose(table["own_row"], ROWS_IN_UNITS[table["row_"], 0], rtol=1e-8)
     assert list(table.columns[:5]) == ["row_", "copy", "row", "u_hat", "u_hat_"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("mass", -9999), ("speed", 6e5)])
+def test_rows_that_are_like_no_training_row_are_said(run, capsys, name, value):
+    frame = give_table()
+    frame.loc[[2, 4], name] = value
+    frame.to_csv("rows.csv", index=False)
+    run("rows.csv", "-o", "out.csv", "--count", 1)
+    first, count, _ = capsys.readouterr().err.splitlines()
+    assert first == "rows.csv: row 3 is more than 20 standard deviations from the training rows"
+    assert count.startswith("2 rows are so far")
+
+
+def test_the_bar_goes_on_within_a_piece():
+    numbers, rows = np.arange(20.0).reshape(10, 2), np.arange(10)
+    pieces = [Sheet(numbers[:8], {}, rows[:8], 0.8), Sheet(numbers[8:], {}, rows[8:], 1.0)]
+    parts = list(partners.parts_of(pieces, 3))
+    np.testing.assert_allclose([part.read for part in parts], [0.3, 0.6, 0.8, 1.0])
+    np.testing.assert_array_equal(np.concatenate([part.rows for part in parts]), rows)
+    np.testing.assert_array_equal(np.concatenate([part.numbers for part in parts]), numbers)
 
 
 def test_the_copy_is_named(run):
