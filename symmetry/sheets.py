@@ -38,7 +38,7 @@ MOST_COLUMNS = 10_000
 CHUNK = 2_000_000  # cells that are text at a time
 TEXT = (".csv", ".tsv", ".txt")
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?")
-EXAMPLES = 100  # bad cells of a column that are looked at for the likely cause
+EXAMPLES = 100  # different cells of a piece that are looked at for the likely cause
 SHOWN = 4  # columns with bad cells
 GAP = 20  # how far out a value is that is far, in widths of what lies between
 
@@ -131,7 +131,6 @@ def read_pieces(
     path = Path(path)
     numeric = [*names, *optional]
     others = [label for label in labels if label not in numeric]
-    drop = table.bad_rows == "drop"
     faults: dict[str, _Fault] = {}
     grouped = {name: _Groups(table.decimal) for name in numeric}
     bad_rows = start = 0
@@ -149,10 +148,11 @@ def read_pieces(
                 continue
             fault = faults.setdefault(name, _Fault(start + int(found[0]) + 1))
             fault.count += len(found)
-            fault.cells += chunk[name].iloc[found[:EXAMPLES]].tolist()
+            fault.cells += chunk[name].iloc[found].drop_duplicates()[:EXAMPLES].tolist()
         good = np.flatnonzero(~bad.any(1))
         bad_rows += len(chunk) - len(good)
-        if len(good) and (drop or not faults):  # what will be refused is but counted
+        refused = faults and table.bad_rows == "refuse"
+        if len(good) and not refused:  # what will be refused is but counted
             yield Sheet(
                 numbers if len(good) == len(numbers) else numbers[good],
                 {name: chunk[name].astype(str).to_numpy(str)[good] for name in labels},
@@ -170,8 +170,14 @@ def read_pieces(
                 f"{table.decimal!r} and data.decimal: {_other(table.decimal)!r}, or write out "
                 "the decimals of all numbers"
             )
-    if not faults:
-        return
+    if faults:
+        say(_judged(path, table, faults, bad_rows, start))
+
+
+def _judged(
+    path: Path, table: Table, faults: Mapping[str, "_Fault"], bad_rows: int, rows: int
+) -> str:
+    # What is said of bad rows that may be dropped; an error if they may not.
     words = "; ".join(fault.words(name, table) for name, fault in list(faults.items())[:SHOWN])
     if len(faults) > SHOWN:
         words += f"; and so in {len(faults) - SHOWN} more columns"
@@ -179,16 +185,16 @@ def read_pieces(
     for fault in faults.values():
         if notation := fault.notation(table):
             raise ValueError(f"{path}: {words}; {notation}")
-    if not drop:
+    if table.bad_rows == "refuse":
         raise ValueError(f"{path}: {words} (data.bad_rows: drop leaves such rows out)")
-    if bad_rows == start:
-        raise ValueError(f"{path} has {start} rows, all with bad cells: {words}")
-    if bad_rows > table.most_dropped * start:
+    if bad_rows == rows:
+        raise ValueError(f"{path} has {rows} rows, all with bad cells: {words}")
+    if bad_rows > table.most_dropped * rows:
         raise ValueError(
-            f"{path}: {bad_rows} of {start} rows would be dropped, which is more than the share "
+            f"{path}: {bad_rows} of {rows} rows would be dropped, which is more than the share "
             f"of {table.most_dropped:g} that data.most_dropped allows: {words}"
         )
-    say(f"{path}: dropped {bad_rows} of {start} rows: {words}")
+    return f"{path}: dropped {bad_rows} of {rows} rows: {words}"
 
 
 def read_names(path: str | Path, table: Table) -> list[str]:

@@ -384,6 +384,12 @@ def test_numbers_in_another_notation_are_never_dropped(written, cell, way, rows)
         read(path, **DROP)
 
 
+def test_they_are_found_among_many_cells_that_are_missing(written):
+    path = written(HEADER + "1,2,3\n" * 900 + "NA,2,3\n" * 500 + '"1,137.0",2,3\n')
+    with pytest.raises(ValueError, match=r"501 cells of column 'a'.*declare data\.thousands: ','"):
+        read(path, **DROP)
+
+
 @pytest.mark.parametrize("share", [0, 0.05, 0.2])
 def test_no_more_rows_are_dropped_than_is_allowed(written, share):
     path = written(HEADER + "1,2,3\n" * 90 + "x,2,3\n" * 10)
