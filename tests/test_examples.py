@@ -106,6 +106,11 @@ def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clon
         *("row", "copy", "mass", "acceleration", "force_hat", "change"),
         *own,
     ]
+    assert "Running stage" not in clone.dvc("repro", "examples/own/dvc.yaml:generate")
+    table = clone.folder / "examples" / "own" / "mine.csv"
+    table.write_text(table.read_text() + "1.5,2.5,3.75\n")
+    changed = clone.dvc("repro", "examples/own/dvc.yaml:generate")
+    assert "Running stage 'examples/own/dvc.yaml:generate'" in changed
     metrics = clone.json("examples/own/metrics/stib.json")
     assert metrics["generalisation_gap"] is not None
     assert metrics["y_mae.force"] > 0

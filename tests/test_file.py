@@ -1,7 +1,9 @@
 """The task of one's own file: its split, its units, and what is refused."""
 
+import csv
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
-from symmetry.artifacts import read_dataset, write_dataset
+from symmetry.artifacts import read_dataset, read_yaml, write_dataset
 from symmetry.data import Table
 from symmetry.tasks import TASKS
 
@@ -292,3 +294,58 @@ def test_units_within_them_are_taken(scale):
     table(a=values * scale).to_csv("mine.csv", index=False)
     units = dict(build().parts())["train"].units
     np.testing.assert_allclose([units.x.mean[0], units.x.std[0]], [5 * scale, 2 * scale], rtol=0.1)
+
+
+# ---- The same table in any form ----------------------------------------------------------------
+
+
+@given(
+    separator=st.sampled_from(",;\t|"),
+    notation=st.sampled_from([(".", None), (",", None), (".", ","), (",", "."), (".", " ")]),
+    newline=st.sampled_from(["\n", "\r\n", "\r"]),
+    mark=st.sampled_from(["", "\ufeff"]),
+    quoted=st.booleans(),
+    missing=st.sampled_from([None, -9999, "unknown"]),
+    index=st.sampled_from([None, "a", "c"]),
+    parquet=st.booleans(),
+)
+def test_a_table_is_the_same_in_any_form(
+    separator, notation, newline, mark, quoted, missing, index, parquet
+):
+    frame = (table()[["a", "b", "c"]] * 1000).round(2)
+    frame.to_csv("clean.csv", index=False)
+    expected = dict(build(path="clean.csv").parts())
+    declared = {}
+    if missing is not None:
+        extra = pd.DataFrame({"a": [missing], "b": [1], "c": [missing]})
+        declared = {"missing": [missing], "bad_rows": "drop"}
+    if parquet:
+        whole = frame if missing is None else pd.concat([frame, extra])
+        if isinstance(missing, str):
+            whole = whole.astype(str)
+        (whole if index is None else whole.set_index(index)).to_parquet("mine.parquet")
+        declared["path"] = "mine.parquet"
+    else:
+        decimal, thousands = notation
+        signs = str.maketrans({",": thousands or "", ".": decimal})
+        text = frame.map(lambda value: f"{value:,.2f}".translate(signs))
+        if missing is not None:
+            text = pd.concat([text, extra.astype(str)])
+        quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+        content = text.to_csv(sep=separator, index=False, quoting=quoting, lineterminator=newline)
+        Path("mine.csv").write_bytes((mark + content).encode())
+        declared |= {"separator": separator, "decimal": decimal, "thousands": thousands}
+    with redirect_stdout(StringIO()):
+        found = dict(build(**declared).parts())
+    assert list(found) == list(expected)
+    for name, part in found.items():
+        np.testing.assert_array_equal(part.x, expected[name].x)
+        np.testing.assert_array_equal(part.y, expected[name].y)
+
+
+def test_columns_may_have_the_names_of_gases():
+    frame = table()[["a", "b", "c"]].set_axis(["NO", "O3", "y"], axis=1)
+    frame.to_csv("mine.csv", index=False)
+    Path("params.yaml").write_text("{x: [NO, O3], y: [y]}")
+    names = read_yaml("params.yaml")
+    assert dict(build(**names).parts())["train"].units.x.names == ("NO", "O3")
