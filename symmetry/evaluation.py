@@ -210,17 +210,27 @@ def generalisation_gap(
 def summarize(metrics: Mapping[str, Array | None]) -> dict[str, float | None]:
     """Reduces metrics with shape (S,) to means and, under ``_std``, standard deviations.
 
-    Both are rounded to four decimals, below the noise of any of them. The standard deviation is
-    the sample's, with S − 1; of one copy it is None.
+    Both are rounded, below the noise of any of them: to four decimals, or to four digits where
+    the error is that of a column, after whose name it is called, which may be in any unit. The
+    standard deviation is the sample's, with S − 1; of one copy it is None.
     """
     summary: dict[str, float | None] = {}
     for name, values in metrics.items():
         mean = spread = None
         if values is not None:
-            mean = round(float(values.mean()), 4)
-            spread = round(float(values.std(ddof=1)), 4) if len(values) > 1 else None
+            rounded = _to_digits if "." in name else _to_decimals
+            mean = rounded(values.mean())
+            spread = rounded(values.std(ddof=1)) if len(values) > 1 else None
         summary[name], summary[f"{name}_std"] = mean, spread
     return summary
+
+
+def _to_decimals(value: float) -> float:
+    return round(float(value), 4)
+
+
+def _to_digits(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 def _errors_of_columns(metric: str, columns: Columns, errors: Tensor) -> Metrics:

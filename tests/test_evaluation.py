@@ -339,6 +339,13 @@ def test_of_one_copy_there_is_no_standard_deviation():
     assert summarize({"x_mae": np.array([0.12345])}) == {"x_mae": 0.1235, "x_mae_std": None}
 
 
+@pytest.mark.parametrize("unit", [1e-28, 1e-9, 1.0, 1e9, 1e28])
+def test_errors_of_columns_keep_their_digits_in_any_unit(unit):
+    found = summarize({"x_mae.mass": np.array([1.23456, 3.45678]) * unit})
+    expected = [2.346 * unit, 1.571 * unit]
+    np.testing.assert_allclose(list(found.values()), expected, rtol=1e-12)
+
+
 # ---- Data of one's own -------------------------------------------------------------------------
 
 UNITS = Units(Columns(("a", "b"), (10.0, -1.0), (4.0, 0.5)), Columns(("c",), (100.0,), (20.0,)))

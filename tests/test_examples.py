@@ -101,7 +101,16 @@ def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clon
     clone.run(clone.tools / "python", *partners.split("  #")[0].split()[1:])
     table = list(csv.DictReader(clone.text("partners.csv").splitlines()))
     assert len(table) == 20 * 2000
-    assert list(table[0]) == ["row", "mass", "acceleration", "force_hat", "change"]
+    own = ["own_mass", "own_acceleration", "own_force", "own_force_hat"]
+    assert list(table[0]) == [
+        *("row", "copy", "mass", "acceleration", "force_hat", "change"),
+        *own,
+    ]
+    assert "Running stage" not in clone.dvc("repro", "examples/own/dvc.yaml:generate")
+    table = clone.folder / "examples" / "own" / "mine.csv"
+    table.write_text(table.read_text() + "1.5,2.5,3.75\n")
+    changed = clone.dvc("repro", "examples/own/dvc.yaml:generate")
+    assert "Running stage 'examples/own/dvc.yaml:generate'" in changed
     metrics = clone.json("examples/own/metrics/stib.json")
     assert metrics["generalisation_gap"] is not None
     assert metrics["y_mae.force"] > 0
