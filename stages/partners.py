@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="csv, or .parquet, to write"
     )
-    parser.add_argument("--model", type=Path, default="models/stib/weights.safetensors")
+    parser.add_argument("--model", type=Path, default="models/stib_flow/weights.safetensors")
     parser.add_argument(
         "--pool", type=Path, help="whose Z0 to take [data/validation.npz of the model's pipeline]"
     )

@@ -54,6 +54,7 @@ class EvaluateParams(Block):
 
     neighbours: Annotated[int, Field(ge=1, lt=100)]
     critic_steps: Steps
+    refine: Annotated[int, Field(ge=0, le=1000)]
     seed: Seed
 
 
