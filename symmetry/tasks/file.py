@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from symmetry.blocks import Number, Share
-from symmetry.data import Array, Columns, Dataset, Table, Units
+from symmetry.data import (
+    MOST_HELD_OUT,
+    Columns,
+    Dataset,
+    Table,
+    Units,
+    copies_of,
+    cut,
+    joined,
+)
 from symmetry.sheets import Sheet, far_values, read_sheet
 from symmetry.tasks.base import Plane, TaskBase
 
 PARTS = ("train", "validation", "test")
 FEWEST = {"train": 200, "validation": 20, "test": 100}  # rows, for metrics that mean something
-MOST_HELD_OUT = 20_000  # rows of validation and of test each: more cost time and tell no more
 
 
 def _name(value: Any) -> Any:
@@ -164,24 +172,24 @@ class File(TaskBase):
     def _split(self, sheet: Sheet) -> dict[str, NDArray[np.intp]]:
         count = len(sheet.numbers)
         random = default_rng(self.seed).permutation(count)
-        copies = _copies(sheet.numbers)
+        copies = copies_of(sheet.numbers)
         if self.split_column is not None:
             parts = self._said(random, sheet.labels[self.split_column], copies)
         else:
             blocks = copies
             if self.group is not None:
-                blocks = _joined(copies, sheet.labels[self.group])
+                blocks = joined(copies, sheet.labels[self.group])
             validation, test = (
                 min(round(share * count), MOST_HELD_OUT)
                 for share in (self.validation_share, self.test_share)
             )
             if self.order is None:
                 held = {"validation": validation, "test": test}
-                parts = _cut(random, blocks, held, "train")
+                parts = cut(random, blocks, held, "train")
             else:
                 order = np.argsort(self._times(sheet.labels[self.order]), kind="stable")
                 earlier = {"train": max(count - validation - test, 0), "validation": validation}
-                parts = _cut(order, blocks, earlier, "test")
+                parts = cut(order, blocks, earlier, "test")
             several = count - np.count_nonzero(np.bincount(copies)[copies] == 1)
             if several:
                 print(
@@ -234,45 +242,3 @@ class File(TaskBase):
                 "numbers alone, or dates and times as in 2026-11-25 or 2026-11-25T12:30"
             )
         return times.to_numpy()
-
-
-def _copies(rows: Array) -> NDArray[np.intp]:
-    # One number for all copies of a row. Of 10⁷ different rows, two get the same number, and so go
-    # to the same part, once in 400,000 tables.
-    import pandas as pd
-
-    # Adding 0 makes -0 the same.
-    keys = sum(
-        pd.util.hash_array(column + 0.0, categorize=False) * np.uint64(2 * number + 1)
-        for number, column in enumerate(rows.T)
-    )
-    return np.unique(keys, return_inverse=True)[1]
-
-
-def _joined(copies: NDArray[np.intp], labels: NDArray[np.str_]) -> NDArray[np.intp]:
-    # One number for all rows that copies and groups, in turn, hold together.
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    names, group = np.unique(labels, return_inverse=True)
-    size = len(names) + int(copies.max()) + 1
-    edges = coo_array((np.ones(len(group), bool), (group, len(names) + copies)), (size, size))
-    blocks = connected_components(edges, directed=False)[1].astype(np.intp)
-    return blocks[group]
-
-
-def _cut(
-    order: NDArray[np.intp], blocks: NDArray[np.intp], counts: dict[str, int], last: str
-) -> dict[str, NDArray[np.intp]]:
-    # Parts of so many rows each or, since blocks stay whole, some more, one after the other.
-    _, first, member = np.unique(blocks[order], return_index=True, return_inverse=True)
-    together = np.argsort(first[member], kind="stable")  # a block stands where its first row did
-    starts = np.sort(first[member])  # where the block of each row begins, by the rows before it
-    rows = order[together]
-    begins = np.searchsorted(starts, starts)
-    parts, start = {}, 0
-    for part, count in counts.items():
-        end = int(np.searchsorted(begins, start + count))
-        parts[part] = rows[start:end]
-        start = end
-    return {**parts, last: rows[start:]}
