@@ -1,6 +1,6 @@
 """Models, and trainings under way, as files that carry all that rebuilds them."""
 
-__all__ = ["History", "load", "load_state", "save", "save_state"]
+__all__ = ["History", "described", "load", "load_state", "rebuilt", "save", "save_state"]
 
 import json
 import math
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from symmetry.artifacts import read_tensors, write_tensors
+from symmetry.artifacts import Arrays, read_tensors, write_tensors
 from symmetry.data import Units
 from symmetry.models import MODELS, Model, Sizes
 
@@ -23,7 +23,21 @@ History = list[dict[str, float]]
 
 
 def save(path: str | Path, model: Model) -> None:
-    """Saves a model: its tensors; its key, sizes, weights, units and range as metadata."""
+    """Saves a model as :func:`described`."""
+    write_tensors(path, *described(model))
+
+
+def load(path: str | Path) -> Model:
+    """Loads a model that :func:`save` wrote, on the CPU.
+
+    Raises:
+        ValueError: As :func:`rebuilt`, or if it is not a safetensors file.
+    """
+    return rebuilt(path, *read_tensors(path))
+
+
+def described(model: Model) -> tuple[Arrays, dict[str, str]]:
+    """Lists a model's tensors and, as metadata, its key, sizes, weights, units and range."""
     tensors = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
     metadata = {
         "model": model.key,
@@ -33,17 +47,16 @@ def save(path: str | Path, model: Model) -> None:
     }
     if model.units is not None:
         metadata["units"] = json.dumps(asdict(model.units))
-    write_tensors(path, tensors, metadata)
+    return tensors, metadata
 
 
-def load(path: str | Path) -> Model:
-    """Loads a model that :func:`save` wrote, on the CPU.
+def rebuilt(path: str | Path, tensors: Arrays, metadata: Mapping[str, str]) -> Model:
+    """Rebuilds a model, on the CPU, from what :func:`described` lists and a file held.
 
     Raises:
         ValueError: If the file is not one of a model, or its tensors do not fit its sizes, are of
             another type or not finite.
     """
-    tensors, metadata = read_tensors(path)
     if metadata.get("model") not in MODELS:
         raise ValueError(
             f"{path} holds the model {metadata.get('model')!r}; known are {', '.join(MODELS)}"
