@@ -27,6 +27,7 @@ def fit(
     training: Dataset,
     validation: Dataset,
     *,
+    seed: int = 0,
     report: Callable[[Progress], None] = lambda progress: None,
     resume: State | None = None,
     threads: int | None = None,
@@ -38,6 +39,7 @@ def fit(
         params: The params, of which it takes ``train`` and the model's own block.
         training: The rows to train on, and the units.
         validation: The rows that select the weights.
+        seed: The seed of the first copy; those of the others follow.
         report: Called with the progress after each validation.
         resume: The state of a training with the same arguments to go on from.
         threads: How many threads PyTorch takes from now on; as many as before if left out.
@@ -59,7 +61,7 @@ def fit(
         model,
         training,
         validation,
-        seeds=range(shared.seeds),
+        seeds=range(seed, seed + shared.seeds),
         bias_scale=own.bias_scale if isinstance(own, LatentParams) else 1.0,
         steps=own.turn_steps(),
         batch_size=min(own.batch_size or shared.batch_size, len(training)),
