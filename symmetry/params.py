@@ -7,11 +7,12 @@ __all__ = [
     "Params",
     "ParamsError",
     "TrainParams",
+    "for_table",
     "parse",
 ]
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from reprlib import Repr
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -217,8 +218,7 @@ def parse(content: Any) -> Params:
     try:
         params = Params.model_validate(content)
     except ValidationError as error:
-        faults = "\n".join(f"  {_fault(dict(fault))}" for fault in error.errors())
-        raise ParamsError(f"params.yaml is not valid:\n{faults}") from None
+        raise _refusal("params.yaml is not valid", error.errors()) from None
     if params.model not in params.models.given():
         allowed = ", ".join(params.models.given()) or "none, models is empty"
         raise ParamsError(
@@ -226,6 +226,96 @@ def parse(content: Any) -> Params:
             f" models; allowed: {allowed}"
         )
     return params
+
+
+# What the paper's models take of a table, in the spirit of params.yaml; STIB_FLOW's own defaults
+# stand in its class, since its block may leave them out.
+_SHARED = {
+    "steps": 6000,
+    "batch_size": None,
+    "learning_rate": 3e-3,
+    "learning_rate_end": 0.0,
+    "kl_warmup": 0.5,
+    "x_weight": 1.0,
+    "bias_scale": 0.0,
+    "hidden_size": 128,
+}
+_PREDICTING = {**_SHARED, "learning_rate": 2e-3, "kl_weight_start": 1.0, "kl_weight": 1e-4}
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "vae": {**_SHARED, "kl_weight_start": 0.1, "kl_weight": 1.0, "y_weight": 3.0},
+    "stib_wo_reg": {**_PREDICTING, "y_weight": 1.0},
+    "cvae": {**_SHARED, "kl_weight_start": 0.01, "kl_weight": 1.0},
+    "cvib": {
+        **_SHARED,
+        "kl_weight_start": 0.001,
+        "kl_weight": 0.1,
+        "x_weight": 2.0,
+        "pairwise_weight": 1.0,
+    },
+    "stib": {
+        **_PREDICTING,
+        "x_weight": 3.0,
+        "y_weight": 3.0,
+        "adversary_learning_rate": 1e-3,
+        "adversary_learning_rate_end": 1e-3,
+        "dependence_weight": 1.0,
+        "injectivity_weight": 0.01,
+        "target_kl_weight": 0.0,
+        "bias_scale": 2.0,
+        "critic_size": 16,
+        "memory_size": 20,
+    },
+    "stib_flow": {},
+}
+
+
+def for_table(
+    key: str,
+    x_size: int,
+    y_size: int,
+    *,
+    seeds: int = 1,
+    device: str = "auto",
+    changes: Mapping[str, Any] | None = None,
+) -> Params:
+    """Returns what :func:`~symmetry.fitting.fit` takes of params, for a table without a file.
+
+    Z1 has as many dimensions as y and Z0 those that x has besides, at least one.
+
+    Arguments:
+        key: The name of the model.
+        x_size: The number of columns of x.
+        y_size: The number of columns of y.
+        seeds: How many copies are trained at once.
+        device: "auto", "cpu" or "cuda".
+        changes: What shall be other than by default in the model's block.
+
+    Raises:
+        ParamsError: If there is no such model, or as :func:`parse`.
+    """
+    if key not in _DEFAULTS:
+        raise ParamsError(f"model is {key!r}; allowed: {', '.join(_DEFAULTS)}")
+    kind = ModelsParams.__annotations__[key]
+    block = {**_DEFAULTS[key], **(changes or {})}
+    if issubclass(kind, LatentParams):
+        block.setdefault("invariant_size", max(1, x_size - y_size))
+    if issubclass(kind, PredictorParams):
+        block.setdefault("target_size", y_size)
+    shared = {"seeds": seeds, "batch_size": 256, "validate_every": 250, "device": device}
+    contents = {"train": {**shared, "threads": None}, "models": {key: block}}
+    blocks, faults = {}, []
+    for name, content in contents.items():
+        try:
+            blocks[name] = Params.__annotations__[name].model_validate(content)
+        except ValidationError as error:
+            faults += [{**fault, "loc": (name, *fault["loc"])} for fault in error.errors()]
+    if faults:
+        raise _refusal("params are not valid", faults)
+    return Params.model_construct(**blocks)  # the rest is of no use to a fit
+
+
+def _refusal(said: str, faults: Iterable[Mapping[str, Any]]) -> ParamsError:
+    return ParamsError("\n".join([f"{said}:", *(f"  {_fault(dict(fault))}" for fault in faults)]))
 
 
 def _fault(fault: dict[str, Any]) -> str:
