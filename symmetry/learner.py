@@ -174,6 +174,7 @@ class SymmetryLearner(
             self.summary_ = self._judged(best, test, generator)
         kept = torch.randperm(len(training), generator=generator)[:POOL].numpy()
         self._pool = _float32(training.x[kept])
+        self._range = np.stack([table[chosen].min(0), table[chosen].max(0)])
         self.model_ = best.cpu()
         return self
 
@@ -269,6 +270,7 @@ class SymmetryLearner(
             "params": _plain(params),
             "units": asdict(self.units_),
             "named": hasattr(self, "feature_names_in_"),
+            "range": self._range.tolist(),
             "flat_y": self._flat_y,
             "seed": self.seed_,
             "summary": self.summary_,
@@ -302,6 +304,7 @@ class SymmetryLearner(
             learner.n_features_in_ = len(names)
             if content["named"]:
                 learner.feature_names_in_ = np.array(names, dtype=object)
+            learner._range = np.array(content["range"], dtype=np.float64).reshape(2, len(names))
             learner._flat_y = bool(content["flat_y"])
             learner.seed_ = int(content["seed"])
             learner.summary_ = dict(content["summary"])
@@ -321,6 +324,8 @@ class SymmetryLearner(
         return self.model_.invariant_size
 
     def _check_settings(self) -> None:
+        if not isinstance(self.params, Mapping | None):
+            raise ValueError(f"params is {self.params!r}; allowed: a mapping of names, or None")
         validation, test = self.validation_share, self.test_share
         if not (0 < validation < 1 and 0 <= test < 1 - validation):
             raise ValueError(
@@ -400,6 +405,9 @@ class SymmetryLearner(
         # From shape (1, count, n, d).
         points = moved[0].transpose(0, 1).double().numpy()
         values = _in_units(points, self.units_.x)
+        if self.refine and not self.model_.decodes_from_y:
+            # There they are, but for the rounding of float32.
+            values = np.clip(values, *self._range)
         if not isinstance(X, pd.DataFrame):
             return values
         rows, count, columns = values.shape
