@@ -94,6 +94,13 @@ def test_a_table_smaller_than_a_batch_is_one():
     assert_same_bits(model, same)
 
 
+def test_the_copies_of_a_fit_have_the_seeds_from_the_first_on():
+    first, second = (fit("vae", read_params(), TRAINING, VALIDATION, seed=s) for s in (0, 1))
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(value[1], second.state_dict()[name][0])
+        assert not torch.equal(value[0], second.state_dict()[name][0]) or not value.any()
+
+
 def test_threads_are_as_many_as_asked_for_or_stay():
     before = torch.get_num_threads()
     for asked, expected in ((None, before), (2, 2), (None, 2)):

@@ -199,12 +199,14 @@ def test_every_model_can_be_chosen_and_the_best_of_its_copies_is_kept(key, monke
 
     def keeping(*arguments, **keywords):
         kept["copies"], kept["validation"] = fit(*arguments, **keywords), arguments[3]
+        kept["seed"] = keywords["seed"]
         return kept["copies"]
 
     fit = module.fit
     monkeypatch.setattr(module, "fit", keeping)
     y = np.column_stack([Y, Y**2])[:200]
     learner = short(key, seeds=3, test_share=0).fit(X[:200], y)
+    assert kept["seed"] == learner.seed_
     stack, rows = kept["copies"], torch.from_numpy(kept["validation"].x).float()
     given = {"y": y[:5]} if key in WITHOUT_Y else {}
     assert learner.partners(X[:5], 4, **given).shape == (5, 4, 2)

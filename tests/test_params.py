@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from symmetry.models import MODELS, Sizes
-from symmetry.params import ModelsParams, Params, ParamsError, parse
+from symmetry.params import ModelsParams, Params, ParamsError, for_table, parse
 from symmetry.tasks import TASKS
 
 CONTENT = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
@@ -363,3 +363,31 @@ def test_a_model_without_a_block_is_left_out_and_cannot_be_the_headline():
 @pytest.mark.parametrize("key", MODELS)
 def test_null_is_no_block_of_a_model(key):
     assert_refused(f"models.{key}", None)
+
+
+@pytest.mark.parametrize("key", MODELS)
+@pytest.mark.parametrize(("x", "y", "invariant"), [(4, 1, 3), (5, 2, 3), (1, 1, 1), (2, 3, 1)])
+def test_a_table_gives_a_model_its_sizes_and_the_rest_can_be_changed(key, x, y, invariant):
+    params = for_table(key, x, y, seeds=2, device="cpu", changes={"steps": 7})
+    assert params.models.given() == [key]
+    assert (params.train.seeds, params.train.device) == (2, "cpu")
+    own = params.models.block(key).model_dump()
+    assert own["steps"] == 7
+    # STIB_FLOW takes no size of Z0; what it keeps is its prediction of y.
+    size, kept = (None, None) if key == "stib_flow" else (invariant, y)
+    assert own.get("invariant_size") == size
+    assert own.get("target_size") == (None if key in ("cvae", "cvib") else kept)
+    changed = for_table(key, x, y, changes=own).models.block(key)
+    assert changed.model_dump() == own
+
+
+def test_all_faults_of_what_a_table_shall_change_are_named():
+    with pytest.raises(ParamsError) as error:
+        for_table("vae", 2, 1, seeds=0, changes={"steps": 0, "depth": 3})
+    said = str(error.value).splitlines()[1:]
+    starts = (
+        "  train.seeds: found 0",
+        "  models.vae.steps: found 0",
+        "  models.vae.depth: unknown",
+    )
+    assert all(line.startswith(start) for line, start in zip(said, starts, strict=True))
