@@ -89,8 +89,8 @@ def orbit_coverage(
     r"""Computes how far partners are from filling the true orbits, by samples of these.
 
     Of each orbit 2 P samples are drawn: half of them stand for the orbit, half for exact partners,
-    whose :func:`column_distance` is the floor. Of continuous columns it is about
-    :math:`0.87 \sqrt{2 / P}`. Values of a column count as the same within 0.02 of its standard
+    whose :func:`column_distance` is the floor: about :math:`0.87 \sqrt{2 / P}`, less what the
+    tolerance forgives. Values of a column count as the same within 0.02 of its standard
     deviation, or within the samples' resolution where that is coarser.
 
     Arguments:
