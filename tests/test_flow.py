@@ -327,9 +327,12 @@ def test_it_restores_x(trained):
 def test_sampled_codes_are_standard_normal_and_tell_nothing_of_z1_or_y(trained):
     sample = trained.sample(X, normal(2, 3000, trained.noise_size, seed=5)).double().numpy()
     for z0, z1 in zip(sample[..., :3], sample[..., 3:], strict=True):
-        for column in z0.T:
-            assert kstest(column, "norm").statistic < 0.1
-            assert column.std() == pytest.approx(1, abs=0.2)
+        # Across the orbits, along the first column, the noise on the scores is all there is.
+        for column, (apart, wide) in zip(
+            z0.T, [(0.15, 0.35), (0.08, 0.15), (0.08, 0.15)], strict=True
+        ):
+            assert kstest(column, "norm").statistic < apart
+            assert column.std() == pytest.approx(1, abs=wide)
         assert np.abs(np.corrcoef(z0.T) - np.eye(3)).max() < 0.15
         for known in (z1, TEST.y):
             assert mutual_information_bits(whiten(z0), whiten(known), 20) < 0.06
