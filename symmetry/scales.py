@@ -68,7 +68,9 @@ def _interpolated(at: Tensor, places: Tensor, values: Tensor, right: bool) -> Te
     low, high = values.gather(-1, above - 1), values.gather(-1, above)
     tiny = torch.finfo(at.dtype).tiny
     share = ((at - start) / (end - start).clamp_min(tiny)).clamp(0, 1)
-    return (low + share * (high - low)).mT
+    if right:  # of the last knots, too, which may stand at one place
+        share = share.masked_fill(at >= end, 1)
+    return torch.lerp(low, high, share).mT  # exact at both ends, so that no value lies beyond
 
 
 class Tails(nn.Module):
