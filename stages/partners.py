@@ -189,8 +189,7 @@ def of_rows(
 
 def predictions(model: Model, x: Tensor, copy: int) -> Tensor:
     """Predicts y with one copy; no columns where the model predicts none."""
-    code = model.encode(x)
-    y_hat = model.predict(code.invariant, code.target)
+    y_hat = model.prediction(x)
     return x.new_empty(len(x), 0) if y_hat is None else y_hat[copy]
 
 
