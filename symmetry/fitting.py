@@ -1,6 +1,6 @@
 """Fits a model to data as params say."""
 
-__all__ = ["device_of", "fit", "history_rows", "kl_weight", "learning_rates"]
+__all__ = ["device_of", "fit", "history_rows", "learning_rates", "scheduled_weight"]
 
 from collections.abc import Callable
 
@@ -66,7 +66,7 @@ def fit(
         steps=own.turn_steps(),
         batch_size=min(own.batch_size or shared.batch_size, len(training)),
         learning_rates=learning_rates(own),
-        kl_weight=kl_weight(own),
+        scheduled_weight=scheduled_weight(own),
         averaging=own.averaging if isinstance(own, StibFlowParams) else 0.0,
         validate_every=shared.validate_every,
         report=report,
@@ -102,10 +102,8 @@ def device_of(params: TrainParams) -> str:
 def learning_rates(params: ModelParams) -> dict[str, Schedule]:
     """Makes the schedule of each player's learning rate."""
     if isinstance(params, StibFlowParams):
-        return {
-            "predictor": cosine(params.predictor_learning_rate, 0.0, WARMUP),
-            "flow": cosine(params.learning_rate, params.learning_rate_end, WARMUP),
-        }
+        rate = cosine(params.learning_rate, params.learning_rate_end, WARMUP)
+        return {"predictor": rate, "flow": rate}
     rates = {"model": cosine(params.learning_rate, params.learning_rate_end)}
     if isinstance(params, StibParams):
         rates["adversary"] = cosine(
@@ -114,8 +112,8 @@ def learning_rates(params: ModelParams) -> dict[str, Schedule]:
     return rates
 
 
-def kl_weight(params: ModelParams) -> Schedule:
-    """Makes the schedule of the weight of the KL term; of a model without one, 0."""
+def scheduled_weight(params: ModelParams) -> Schedule:
+    """Makes the schedule of the one weight that changes: of the KL, or of what Z1 tells of x."""
     if isinstance(params, LatentParams):
         return geometric(params.kl_weight_start, params.kl_weight, params.kl_warmup)
-    return lambda done: 0.0
+    return lambda done: max(0.0, 1 - 2 * done)

@@ -20,7 +20,7 @@ from symmetry.training import cosine, train
 
 SIZES = Sizes(stack=3, x=4, y=2, target=1, hidden=8, noise=0.1)
 ROWS = 30
-WEIGHTS = {"y": 1.0, "flow": 1.0}
+WEIGHTS = {"y": 1.0, "flow": 1.0, "x": 0.0}
 PREDICTOR, FLOW = StibFlow(SIZES, WEIGHTS).turns()
 
 any_size = pytest.mark.parametrize(("stack", "target"), [(1, 0), (3, 0), (1, 1), (3, 1), (3, 3)])
@@ -73,9 +73,8 @@ def test_z0_is_as_wide_as_x_and_z1_as_asked_or_as_y(stack, target):
     assert model.sample(x, normal(stack, ROWS, 9)).shape == (stack, ROWS, 4 + width)
     assert model.fresh_invariant((5, 7), x, seeded()).shape == (stack, 5, 7, 4)
     terms = model.terms(*batch(model))
-    assert {name: value.shape for name, value in terms.items()} == dict.fromkeys(
-        ("y", "flow"), (stack,)
-    )
+    names = ("y", "flow", "x") if target else ("y", "flow")
+    assert {name: value.shape for name, value in terms.items()} == dict.fromkeys(names, (stack,))
     assert partners(model, x, 3, seeded()).shape == (stack, 3, ROWS, 4)
 
 
@@ -167,12 +166,13 @@ def test_a_model_with_units_flows_as_one_without():
 
 
 @any_size
-@pytest.mark.parametrize("turn", [PREDICTOR, FLOW], ids=["predictor", "flow"])
-def test_every_parameter_gets_a_gradient_in_its_turn_and_only_in_its_turn(turn, stack, target):
+@pytest.mark.parametrize("number", [0, 1], ids=["predictor", "flow"])
+def test_every_parameter_gets_a_gradient_in_its_turn_and_only_in_its_turn(number, stack, target):
     model = build(stack=stack, target=target)
+    turn = model.turns()[number]
     terms = model.terms(*batch(model), turn.terms)
     assert set(terms) == set(turn.terms)
-    model.loss(terms, 0.0).sum().backward()
+    model.loss(terms, 0.5).sum().backward()
     for name, parameters in model.players().items():
         for parameter in parameters:
             if name in turn.players:
@@ -187,7 +187,9 @@ def test_the_players_share_out_all_parameters():
     players = model.players()
     assert sum(map(len, players.values())) == len(names)
     assert {names[id(p)].split(".")[0] for p in players["flow"]} == {"velocity"}
-    assert {names[id(p)].split(".")[0] for p in players["predictor"]} == {"encoder", "y_decoder"}
+    assert {names[id(p)].split(".")[0] for p in players["predictor"]} == {
+        *("encoder", "y_decoder", "x_decoder")
+    }
 
 
 def test_z1_is_detached_in_the_flows_term():
@@ -204,6 +206,8 @@ def test_the_terms_are_squared_errors_by_hand():
     level = model.levels(x)
     expected = (model.predict(level, level) - y).square().sum(-1).mean(-1)
     torch.testing.assert_close(found["y"], expected)
+    expected = (model.x_decoder(level) - x).square().sum(-1).mean(-1)
+    torch.testing.assert_close(found["x"], expected)
     start, jitter, time = noise[..., :4], noise[..., 4:8], noise[..., 8:]
     end = model.scores(x) + 0.1 * jitter
     share = 0.5 * (1 + torch.erf(time / sqrt(2)))  # uniform
@@ -211,6 +215,18 @@ def test_the_terms_are_squared_errors_by_hand():
     velocity = model._velocity((1 - time) * start + time * end, time, model.level_scores(level))
     expected = (velocity - (end - start)).square().sum(-1).mean(-1)
     torch.testing.assert_close(found["flow"], expected)
+
+
+def test_what_z1_tells_of_x_is_weighed_as_scheduled_and_in_the_end_not_at_all():
+    model = build()
+    terms = model.terms(*batch(model), PREDICTOR.terms)
+    assert torch.equal(model.objective(terms), terms["y"])
+    torch.testing.assert_close(model.loss(terms, 0.25), terms["y"] + 0.25 * terms["x"])
+    model.loss(terms, 0.0).sum().backward()
+    assert not any(parameter.grad.any() for parameter in model.x_decoder.parameters())
+    # Where the prediction itself is kept, there is no bottleneck that could fold.
+    assert build(target=0).turns()[0].terms == ("y",)
+    assert not hasattr(build(target=0), "x_decoder")
 
 
 def test_copies_do_not_touch_each_other():
@@ -306,7 +322,7 @@ def trained(request):
         steps=[300, 700],
         batch_size=256,
         learning_rates={"predictor": cosine(1e-2, 0.0, 0.03), "flow": cosine(1e-2, 0.0, 0.03)},
-        kl_weight=lambda done: 0.0,
+        scheduled_weight=lambda done: max(0.0, 1 - 2 * done),
         averaging=0.99,
         validate_every=100,
     )

@@ -65,8 +65,11 @@ def own_loss(model, player, terms, kl_weight):
     if player == "adversary":
         return model.weights["injectivity"] * terms["injectivity"] - terms["dependence"]
     if model.key == "stib_flow" and player != "model":
-        name = {"predictor": "y", "flow": "flow"}[player]
-        return model.weights[name] * terms[name]
+        loss = model.weights["flow"] * terms["flow"]
+        if player == "predictor":
+            loss = model.weights["y"] * terms["y"]
+            loss = loss + (model.weights["x"] + kl_weight) * terms["x"]
+        return loss
     weights = {**model.weights, "kl": kl_weight}
     if "target_kl" in weights:
         weights["target_kl"] *= kl_weight / model.weights["kl"]
@@ -305,7 +308,7 @@ def test_the_critics_alone_are_the_adversarys():
 @every_model
 def test_every_parameter_of_every_copy_gets_a_gradient(key):
     model = build(key)
-    model.loss(model.terms(*batch(model)), kl_weight=0.2).sum().backward()
+    model.loss(model.terms(*batch(model)), scheduled=0.2).sum().backward()
     for name, parameter in model.named_parameters():
         for gradient in parameter.grad:
             if name == "critics.f.last.bias":  # a shift, to which correlations are blind
@@ -340,7 +343,7 @@ def dependence_after_a_step(model, data, player, size):
     """Moves one player a little against its gradient; returns how the dependence changed."""
     terms = model.terms(*data)
     model.zero_grad()
-    model.loss(terms, kl_weight=0.0).sum().backward()
+    model.loss(terms, scheduled=0.0).sum().backward()
     squared_gradient = 0.0
     with torch.no_grad():
         for parameter in model.players()[player]:

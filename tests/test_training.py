@@ -46,7 +46,7 @@ def fit(
         "steps": [steps] * len(model.turns()),
         "batch_size": 32,
         "learning_rates": rates or {player: constant(rate) for player in model.players()},
-        "kl_weight": constant(0.1),
+        "scheduled_weight": constant(0.1),
         "validate_every": 4,
         **changes,
     }
@@ -98,7 +98,7 @@ def test_schedules_see_the_share_of_the_steps_done_and_are_followed():
         steps=8,
         validate_every=1,
         rates={"model": stop_half_way},
-        kl_weight=watch,
+        scheduled_weight=watch,
         report=lambda progress: states.update({progress.step: copied(model)}),
     )
     assert seen == [step / 8 for step in range(8)]
@@ -111,7 +111,7 @@ def test_the_scheduled_weight_draws_the_code_to_the_standard_normal():
         seen = []
         model = build("vae", hidden=16)
         report = seen.append
-        fit(model, steps=150, validate_every=150, kl_weight=constant(weight), report=report)
+        fit(model, steps=150, validate_every=150, scheduled_weight=constant(weight), report=report)
         return seen[-1].validation["kl"]
 
     assert (kl(10.0) < 0.3 * kl(0.01)).all()
@@ -256,7 +256,7 @@ def test_a_resumed_training_ends_with_the_bits_of_an_unbroken_one(key, stop):
             states[progress.step] = {name: t.clone() for name, t in progress.state().items()}
 
         rates = {player: cosine(1e-2, 0.0) for player in model.players()}
-        rest = {"training": training, "rates": rates, "kl_weight": geometric(1.0, 0.1, 0.5)}
+        rest = {"training": training, "rates": rates, "scheduled_weight": geometric(1.0, 0.1, 0.5)}
         rest["averaging"] = 0.9 if key == "stib_flow" else 0.0
         fit(model, validate_every=1, report=report, **rest, **changes)
         return reports, states
@@ -401,7 +401,8 @@ def test_a_turn_goes_on_from_the_best_weights_of_the_one_before():
     model = build("stib_flow", stack=4)
     # A learning rate too high makes the error of y go up and down.
     states, measured = states_of(model, rate=0.1, steps=30)
-    best = torch.stack([terms["y"] for terms in measured[:30]]).argmin(0)
+    objectives = [model.objective({k: terms[k] for k in ("y", "x")}) for terms in measured[:30]]
+    best = torch.stack(objectives).argmin(0)
     assert len(set(best.tolist())) > 1, "the copies should have their best at different steps"
     assert best.min() < 29, "and some before the end"
     for name, value in states[30].items():
@@ -471,7 +472,7 @@ def test_the_average_of_a_weight_that_walks_evenly_lags_as_it_should(averaging):
         0.995: lambda n: 0.9 * n,
     }[averaging]
     model, reports = Slope(), []
-    rest = {"kl_weight": constant(1.0), "averaging": averaging, "report": reports.append}
+    rest = {"scheduled_weight": constant(1.0), "averaging": averaging, "report": reports.append}
     fit(model, rate=0.1, steps=30, validate_every=1, **rest)
     for number, progress in enumerate(reports, 1):
         found = progress.validation["kl"].tolist()
@@ -543,7 +544,7 @@ def test_each_turn_needs_its_steps(key, steps, said):
             steps=steps,
             batch_size=32,
             learning_rates=rates,
-            kl_weight=constant(0.1),
+            scheduled_weight=constant(0.1),
             validate_every=4,
         )
 
