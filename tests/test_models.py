@@ -386,6 +386,44 @@ def test_copies_do_not_touch_each_other(key):
         assert not parameter.grad[1].any()
 
 
+# ---- Z1 from y alone ---------------------------------------------------------------------------
+
+
+def gradients_of(term, target_from_y):
+    model = build("stib", target_from_y=target_from_y)
+    model.terms(*batch(model))[term].sum().backward()
+    return model
+
+
+@pytest.mark.parametrize("target_from_y", [False, True])
+def test_what_x_needs_moves_z1_unless_it_learns_from_y_alone(target_from_y):
+    model = gradients_of("x", target_from_y)
+    last = model.encoder.last.weight.grad  # (S, hidden, latents), of which the last one is Z1
+    assert last[..., :2].any()
+    assert last[..., 2:].any() != target_from_y
+    assert model.log_std.grad[..., 2:].any() != target_from_y
+    assert model.x_decoder.first.weight.grad.abs().amax((0, 2)).all()  # and reads Z1 all the same
+
+
+@pytest.mark.parametrize("target_from_y", [False, True])
+def test_the_critics_then_see_the_prediction_of_y_and_do_not_move_it(target_from_y):
+    model = gradients_of("dependence", target_from_y)
+    assert model.y_decoder.first.weight.grad is None
+    x, y, noise = batch(model)
+    code = model.encode(x)
+    z = code.mean + code.std * noise
+    seen = model.predict(z[..., :2], z[..., 2:]) if target_from_y else y
+    expected = model.critics(z[..., :2], seen)["dependence"]
+    torch.testing.assert_close(model.terms(x, y, noise)["dependence"], expected)
+
+
+def test_where_z1_learns_from_y_alone_no_value_of_a_term_but_the_critics_changes():
+    own, paper = build("stib", target_from_y=True), build("stib")
+    found, expected = own.terms(*batch(own)), paper.terms(*batch(paper))
+    for name in ("kl", "x", "y", "target_kl"):
+        assert torch.equal(found[name], expected[name])
+
+
 # ---- The critics' memory -----------------------------------------------------------------------
 
 
