@@ -18,6 +18,7 @@ from symmetry.params import (
 )
 from symmetry.training import Progress, Schedule, State, cosine, geometric, train
 
+ALIGNING = 0.3  # the share of its turn in which a bottleneck comes to learn y
 WARMUP = 0.03  # the share of a turn of STIB_FLOW in which its learning rate rises
 
 
@@ -62,7 +63,7 @@ def fit(
         training,
         validation,
         seeds=range(seed, seed + shared.seeds),
-        bias_scale=own.bias_scale if isinstance(own, LatentParams) else 1.0,
+        bias_scale=own.bias_scale if isinstance(own, LatentParams) else 2.0,
         steps=own.turn_steps(),
         batch_size=min(own.batch_size or shared.batch_size, len(training)),
         learning_rates=learning_rates(own),
@@ -103,7 +104,8 @@ def learning_rates(params: ModelParams) -> dict[str, Schedule]:
     """Makes the schedule of each player's learning rate."""
     if isinstance(params, StibFlowParams):
         rate = cosine(params.learning_rate, params.learning_rate_end, WARMUP)
-        return {"predictor": rate, "flow": rate}
+        players = ["predictor", *(["bottleneck"] if params.target_size else []), "flow"]
+        return dict.fromkeys(players, rate)
     rates = {"model": cosine(params.learning_rate, params.learning_rate_end)}
     if isinstance(params, StibParams):
         rates["adversary"] = cosine(
@@ -113,7 +115,7 @@ def learning_rates(params: ModelParams) -> dict[str, Schedule]:
 
 
 def scheduled_weight(params: ModelParams) -> Schedule:
-    """Makes the schedule of the one weight that changes: of the KL, or of what Z1 tells of x."""
+    """Makes the schedule of the weight of the KL term, or of STIB_FLOW's bottleneck."""
     if isinstance(params, LatentParams):
         return geometric(params.kl_weight_start, params.kl_weight, params.kl_warmup)
-    return lambda done: max(0.0, 1 - 2 * done)
+    return lambda done: min(1.0, done / ALIGNING)

@@ -155,16 +155,17 @@ class StibFlowParams(ModelParams):
     averaging: Annotated[Number, Field(ge=0, lt=1)] = 0.995
 
     def weights(self) -> dict[str, float]:
-        """Returns the weights of the terms at the end: y and the flow's, each a turn's own."""
-        return {"y": 1.0, "flow": 1.0, "x": 0.0}
+        """Returns the weights of the loss terms, which need no choice: few share a turn."""
+        return {"y": 1.0, "flow": 1.0, "bottleneck": 1.0, "alignment": 10.0}
 
     def sizes(self) -> dict[str, Any]:
         """Returns the sizes of the networks, besides those that the data give."""
         return {"hidden": self.hidden_size, "target": self.target_size or 0, "noise": self.noise}
 
     def turn_steps(self) -> list[int]:
-        """Returns the steps of the predictor and those of the flow."""
-        return [self.predictor_steps, self.steps]
+        """Returns the steps of the predictor, as many of a bottleneck, and those of the flow."""
+        predictor = [self.predictor_steps] * (2 if self.target_size else 1)
+        return [*predictor, self.steps]
 
 
 # Null in the file is no block, so the annotations do not allow None: it stands for no key at all.

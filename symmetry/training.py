@@ -99,8 +99,7 @@ def train(
         steps: The number of steps of each of the model's turns.
         batch_size: The number of rows in a batch of one copy.
         learning_rates: The learning rate of each of the model's players, over its turn.
-        scheduled_weight: The weight of the term that the model's loss schedules, over its turn:
-            the KL, or of STIB_FLOW what Z1 tells of x.
+        scheduled_weight: The weight of the KL term, or of a bottleneck, over its turn.
         averaging: The share that an exponential moving average of the weights keeps at a step;
             the average is what is validated and kept. With 0 these are the weights themselves.
         validate_every: The number of steps between validations.
