@@ -149,7 +149,7 @@ class StibFlowParams(ModelParams):
     learning_rate: NotNegative = 1e-2
     learning_rate_end: NotNegative = 0.0
     hidden_size: Size = 128
-    predictor_steps: Steps = 3000
+    predictor_steps: Steps = 5000
     target_size: Size | None = None
     noise: NotNegative = 0.03
     averaging: Annotated[Number, Field(ge=0, lt=1)] = 0.995
