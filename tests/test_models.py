@@ -23,6 +23,8 @@ WEIGHTS = {  # all differ and none is 0 or 1, so that no weight can be taken for
     "injectivity": 0.3,
     "target_kl": 0.2,
     "flow": 0.9,
+    "bottleneck": 1.1,
+    "alignment": 1.7,
 }
 PLAYERS = [
     (key, player)
@@ -65,11 +67,11 @@ def own_loss(model, player, terms, kl_weight):
     if player == "adversary":
         return model.weights["injectivity"] * terms["injectivity"] - terms["dependence"]
     if model.key == "stib_flow" and player != "model":
-        loss = model.weights["flow"] * terms["flow"]
-        if player == "predictor":
-            loss = model.weights["y"] * terms["y"]
-            loss = loss + (model.weights["x"] + kl_weight) * terms["x"]
-        return loss
+        if player == "bottleneck":
+            aligned = model.weights["alignment"] * terms["alignment"]
+            return kl_weight * terms["bottleneck"] + aligned
+        name = {"predictor": "y", "flow": "flow"}[player]
+        return model.weights[name] * terms[name]
     weights = {**model.weights, "kl": kl_weight}
     if "target_kl" in weights:
         weights["target_kl"] *= kl_weight / model.weights["kl"]
@@ -285,7 +287,7 @@ def test_every_parameter_belongs_to_exactly_one_player(key):
     owned = [id(parameter) for player in players.values() for parameter in player]
     assert len(owned) == len(set(owned))
     assert set(owned) == {id(parameter) for parameter in model.parameters()}
-    several = {"stib": {"model", "adversary"}, "stib_flow": {"predictor", "flow"}}
+    several = {"stib": {"model", "adversary"}, "stib_flow": {"predictor", "bottleneck", "flow"}}
     assert set(players) == several.get(key, {"model"})
 
 

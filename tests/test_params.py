@@ -104,8 +104,8 @@ def test_the_models_are_those_of_the_library_with_their_terms_and_sizes():
     for key, kind in MODELS.items():
         own, block = getattr(models, key), CONTENT["models"][key]
         model = kind(Sizes(1, 2, 2, **own.sizes()), own.weights())
-        # Each term of STIB_FLOW is a turn's own, so that there is nothing to weigh.
-        weights = {"y": 1.0, "flow": 1.0, "x": 0.0}
+        # All but two terms of STIB_FLOW are a turn's own, so that there is little to weigh.
+        weights = {"y": 1.0, "flow": 1.0, "bottleneck": 1.0, "alignment": 10.0}
         if key != "stib_flow":
             weights = {name: block[f"{name}_weight"] for name in kind.term_names}
         assert model.weights == weights
@@ -127,7 +127,9 @@ def test_each_turn_has_its_steps():
     content["models"]["stib_flow"] |= {"predictor_steps": 3, "steps": 5}
     content["models"]["stib"]["steps"] = 7
     models = parse(content).models
-    assert models.stib_flow.turn_steps() == [3, 5]
+    assert models.stib_flow.turn_steps() == [3, 3, 5]  # a bottleneck has a turn of its own
+    content["models"]["stib_flow"]["target_size"] = None
+    assert parse(content).models.stib_flow.turn_steps() == [3, 5]
     assert models.stib.turn_steps() == [7]
 
 
