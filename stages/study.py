@@ -17,7 +17,11 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=studies)
     study = parser.parse_args().study
-    params = changed(read_yaml("params.yaml"), studies[study])
+    changes = studies[study]
+    if isinstance(changes, str):
+        params = parse(read_yaml(changes))
+    else:
+        params = changed(read_yaml("params.yaml"), changes)
     test = read_dataset("data/test.npz")
     with trained("stib", params, f"studies/runs/{study}") as (model, _):
         evaluation = evaluate(
