@@ -240,7 +240,8 @@ def test_a_gpu_takes_the_same_steps_and_resumes(key):
 
 
 RESUMED = [(key, stop) for key in MODELS for stop in (1, 4, 9, 11)]
-RESUMED += [("stib_flow", stop) for stop in (12, 13, 23)]  # where its flow begins, and later
+# Where its bottleneck and its flow begin, and later.
+RESUMED += [("stib_flow", stop) for stop in (12, 13, 23, 24, 25, 35)]
 
 
 @pytest.mark.parametrize(("key", "stop"), RESUMED)
@@ -385,45 +386,57 @@ def states_of(model, **changes):
     return states, measured
 
 
+def of_players(model, players):
+    """Names the parameters that the players move."""
+    own = {id(parameter) for player in players for parameter in model.players()[player]}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in own}
+
+
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_in_a_turn_the_other_players_keep_their_bits(averaging):
     model = build("stib_flow")
-    flows = {name for name, _ in model.named_parameters() if name.startswith("velocity.")}
     states, _ = states_of(model, averaging=averaging)
-    for turn, others in (states[:12], flows), (states[12:], states[0].keys() - flows):
-        for state in turn[1:]:
+    for number, turn in enumerate(model.turns()):
+        own = of_players(model, turn.players)
+        first, *later = states[12 * number : 12 * number + 12]
+        for state in later:
             for name, value in state.items():
-                assert torch.equal(value, turn[0][name]) == (name in others), name
-    assert_same_bits({name: states[-1][name] for name in states[0].keys() - flows}, copied(model))
+                assert torch.equal(value, first[name]) == (name not in own), name
+    before = states[0].keys() - of_players(model, ("flow",))
+    assert_same_bits({name: states[-1][name] for name in before}, copied(model))
 
 
 def test_a_turn_goes_on_from_the_best_weights_of_the_one_before():
     model = build("stib_flow", stack=4)
     # A learning rate too high makes the error of y go up and down.
     states, measured = states_of(model, rate=0.1, steps=30)
-    objectives = [model.objective({k: terms[k] for k in ("y", "x")}) for terms in measured[:30]]
-    best = torch.stack(objectives).argmin(0)
+    best = torch.stack([terms["y"] for terms in measured[:30]]).argmin(0)
     assert len(set(best.tolist())) > 1, "the copies should have their best at different steps"
     assert best.min() < 29, "and some before the end"
-    for name, value in states[30].items():
-        if not name.startswith("velocity."):
-            for copy, step in enumerate(best):
-                assert torch.equal(value[copy], states[step][name][copy])
+    for name in of_players(model, ("predictor",)):
+        for copy, step in enumerate(best):
+            assert torch.equal(states[30][name][copy], states[step][name][copy])
 
 
 def test_each_turn_selects_by_its_own_terms():
     model = build("stib_flow", stack=4)
     states, measured = states_of(model, rate=0.1, steps=30)
-    best = 30 + torch.stack([terms["flow"] for terms in measured[30:]]).argmin(0)
-    assert best.min() < 59
-    for name, value in model.named_parameters():
-        if name.startswith("velocity."):
+    ends = dict(model.named_parameters())
+    for number, turn in enumerate(model.turns()):
+        begin = 30 * number
+        objectives = [
+            model.objective({name: terms[name] for name in turn.terms})
+            for terms in measured[begin : begin + 30]
+        ]
+        best = begin + torch.stack(objectives).argmin(0)
+        assert best.min() < begin + 29
+        for name in of_players(model, turn.players):
             for copy, step in enumerate(best):
-                assert torch.equal(value[copy], states[step][name][copy])
+                assert torch.equal(ends[name][copy], states[step][name][copy])
 
 
-def test_both_turns_begin_their_schedules_anew():
-    seen = {"predictor": [], "flow": []}
+def test_all_turns_begin_their_schedules_anew():
+    seen = {"predictor": [], "bottleneck": [], "flow": []}
 
     def watch(player):
         def rate(done):
@@ -529,7 +542,7 @@ def test_each_player_needs_its_learning_rate():
 
 @pytest.mark.parametrize(
     ("key", "steps", "said"),
-    [("stib_flow", [4], "2 turns; found 1 "), ("stib", [4, 4], "1 turns; found 2 ")],
+    [("stib_flow", [4], "3 turns; found 1 "), ("stib", [4, 4], "1 turns; found 2 ")],
 )
 def test_each_turn_needs_its_steps(key, steps, said):
     model = build(key)
