@@ -205,19 +205,25 @@ def test_each_copy_draws_every_row_once_an_epoch_in_an_order_and_with_noise_of_i
     assert noise.std().item() == pytest.approx(1, abs=0.1)
 
 
+def trained_with(key, stack, threads):
+    # Large enough for all of PyTorch's kernels to share their work.
+    torch.set_num_threads(threads)
+    model = build(key, stack=stack, hidden=256)
+    fit(model, training=spiral(1000, default_rng(0)), batch_size=256, steps=3)
+    torch.set_num_threads(1)
+    return copied(model)
+
+
 @every_model
 @pytest.mark.parametrize(("stack", "threads"), [(2, 2), (3, 2), (3, 3)])
-def test_the_number_of_threads_does_not_change_the_bits(key, stack, threads):
-    # Large enough for all of PyTorch's kernels to share their work. Threads that do not divide an
-    # even stack are left out: README says so.
-    training = spiral(1000, default_rng(0))
-    models = []
-    for number in (1, threads):
-        torch.set_num_threads(number)
-        model = build(key, stack=stack, hidden=256)
-        models.append(copied(fit(model, training=training, batch_size=256, steps=3)))
-    torch.set_num_threads(1)
-    assert_same_bits(*models)
+def test_so_many_threads_give_the_same_bits_each_time(key, stack, threads):
+    assert_same_bits(trained_with(key, stack, threads), trained_with(key, stack, threads))
+
+
+@every_model
+def test_threads_that_divide_an_even_stack_do_not_change_the_bits(key):
+    # Of an odd stack, products of one latent or output column differ on some processors.
+    assert_same_bits(trained_with(key, 2, 1), trained_with(key, 2, 2))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
