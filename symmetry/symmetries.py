@@ -88,13 +88,22 @@ def refined(model: Model, points: Tensor, levels: Tensor, steps: int = REFINE) -
         The points nearest to their levels that were seen, with the shape of ``points``.
     """
     points = _inside(model, points)
+    nearest, rows = points.clone(), torch.arange(points.shape[1], device=points.device)
     found, jacobian = _levels_and_jacobian(model, points)
     length = points.new_ones(*points.shape[:-1], 1)
     for _ in range(steps):
         error = found - levels
         distance = error.norm(dim=-1, keepdim=True)
-        if (distance <= CLOSE).all():
-            break
+        far = (distance > CLOSE).any(0)[:, 0]
+        if not far.all():
+            # Most points are there after a few steps, and need cost no more.
+            nearest[:, rows] = points
+            rows = rows[far]
+            points, levels, found, jacobian, length, error, distance = (
+                some[:, far] for some in (points, levels, found, jacobian, length, error, distance)
+            )
+            if not len(rows):
+                break
         step = _step(jacobian, error)
         stuck = ((points <= model.low) & (step < 0)) | ((points >= model.high) & (step > 0))
         if stuck.any():
@@ -102,12 +111,15 @@ def refined(model: Model, points: Tensor, levels: Tensor, steps: int = REFINE) -
         step = step * (CAP / step.norm(dim=-1, keepdim=True).clamp_min(CAP))
         tried = _inside(model, points + length * step)
         there, slopes = _levels_and_jacobian(model, tried)
+        # What is there stays, so that a copy's points are the same whatever the others do.
         nearer = (there - levels).norm(dim=-1, keepdim=True) < distance
+        nearer &= distance > CLOSE
         points = torch.where(nearer, tried, points)
         found = torch.where(nearer, there, found)
         jacobian = torch.where(nearer[..., None], slopes, jacobian)
         length = torch.where(nearer, (2 * length).clamp(max=1), length / 4)
-    return points
+    nearest[:, rows] = points
+    return nearest
 
 
 @torch.no_grad()

@@ -129,11 +129,9 @@ def train(
     model.train()
     device = next(model.parameters()).device
     x, y = _to(device, training)
+    held = _to(device, validation)
     validation_batch = (
-        *(
-            rows.expand(len(seeds), -1, -1)
-            for rows in _standardised(model, *_to(device, validation))
-        ),
+        *(rows.expand(len(seeds), -1, -1) for rows in _standardised(model, *held)),
         torch.stack(
             [
                 torch.randn(len(validation), model.noise_size, generator=generator)
@@ -158,7 +156,7 @@ def train(
         if first >= end:
             continue
         _fill(model, best)
-        model.prepare(turn, x)
+        model.prepare(turn, x, *held)
         rates = {name: learning_rates[name] for name in turn.players}
         optimizer = torch.optim.Adam(
             [{"params": players[name], "lr": rate(0.0)} for name, rate in rates.items()],
