@@ -71,11 +71,6 @@ class Code:
         return self.mean.var(1) / self.std.square().mean(1)
 
     @property
-    def invariant_dims(self) -> Tensor:
-        """Which latents of Z0 are live, with more signal than noise; bool, shape (S, dim Z0)."""
-        return self.signal_to_noise[:, : self.invariant_size] > 1
-
-    @property
     def target(self) -> Tensor:
         """The means of the target part Z1, with shape (S, n, dim Z1)."""
         return self.mean[..., self.invariant_size :]

@@ -13,7 +13,7 @@ from torch.nn.functional import silu
 
 from symmetry.information import covariance
 from symmetry.models.base import Model, Turn, absolute_error, squared_error
-from symmetry.networks import MLP
+from symmetry.networks import MLP, jacobian
 from symmetry.scales import NormalScores, Tails
 
 ODE_STEPS = 12
@@ -256,8 +256,8 @@ class StibFlow(Model):
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             seen = self.tails(x)
-            slopes = _jacobian(self.predictor(seen), x, create_graph=False)
-            gradients = _jacobian(self.encoder(seen), x, create_graph=learns)
+            slopes = jacobian(self.predictor(seen), x)
+            gradients = jacobian(self.encoder(seen), x, create_graph=learns)
             vectors = torch.linalg.eigh(slopes.mT @ slopes).eigenvectors[..., -self.target_size :]
             kept = (gradients @ vectors).square().sum(-1)
             shares = kept / gradients.square().sum(-1).clamp_min(1e-12)
@@ -287,12 +287,3 @@ class StibFlow(Model):
             second = self._velocity(guess, later.expand(*point.shape[:-1], 1), level)
             point = point + step / 2 * (first + second)
         return point
-
-
-def _jacobian(values: Tensor, x: Tensor, create_graph: bool) -> Tensor:
-    # ∂ values / ∂ x, from (S, n, k) and (S, n, d) to (S, n, k, d); detached if it is no graph.
-    rows = [
-        torch.autograd.grad(one.sum(), x, retain_graph=True, create_graph=create_graph)[0]
-        for one in values.unbind(-1)
-    ]
-    return torch.stack(rows, -2)
