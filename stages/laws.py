@@ -11,6 +11,7 @@ from studies.peers.measure import measure
 from symmetry.artifacts import read_yaml
 
 FOLDER = Path("studies/laws")
+NAMES = ("law", "method", "verdict")  # the columns of the figures that are text
 NUMBERS = ("limit", "test_rows", "partners", "covered_rows", "covering_partners")
 
 

@@ -20,7 +20,9 @@ from clones import MADE, MODELS, ROOT, TINY, Clone, copy_working_tree, wait_unti
 PIPELINES = sorted(
     str(path.relative_to(ROOT)) for path in (*ROOT.glob("dvc.yaml"), *ROOT.glob("*/dvc.yaml"))
 )
-STAGES = sorted(path.stem for path in ROOT.glob("stages/*.py") if path.stem != "__init__")
+STAGES = sorted(
+    path.stem for path in ROOT.glob("stages/*.py") if path.stem not in ("__init__", "cells")
+)
 AFTER_STIB = {"train@stib", "evaluate@stib", "tabulate", "plot", "headline"}
 
 

@@ -2,12 +2,14 @@
 
 __all__ = ["fit"]
 
-import logging
 import warnings
+from tempfile import TemporaryDirectory
 
 import torch
 from sbi.inference import NPE
 from sbi.utils import BoxUniform
+from sbi.utils.tracking import TensorBoardTracker
+from torch.utils.tensorboard import SummaryWriter
 
 from studies.peers import Array, Fitted
 
@@ -21,15 +23,17 @@ def fit(x: Array, y: Array, seed: int, *, epochs: int = 2**31 - 1) -> Fitted:
         sbi reloaded, Boelts et al., 2025, https://doi.org/10.21105/joss.07754
     """
     torch.manual_seed(seed)
-    logging.getLogger("sbi").setLevel(logging.ERROR)
     rows, levels = (torch.as_tensor(side, dtype=torch.float32) for side in (x, y))
     low, high = rows.min(0).values, rows.max(0).values
     reach = WIDER * (high - low)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # it warns of its own libraries
-        prior = BoxUniform(low - reach, high + reach)
-        inference = NPE(prior, show_progress_bars=False).append_simulations(rows, levels)
-        inference.train(max_num_epochs=epochs)
+        inference = NPE(
+            BoxUniform(low - reach, high + reach),
+            tracker=TensorBoardTracker(SummaryWriter(folder)),  # or it logs where one stands
+            show_progress_bars=False,
+        )
+        inference.append_simulations(rows, levels).train(max_num_epochs=epochs)
         posterior = inference.build_posterior()
 
     @torch.no_grad()
