@@ -7,6 +7,7 @@ depend on. What stands there under its digest is not run again.
 
 __all__ = [
     "Cell",
+    "Fault",
     "Rows",
     "Settings",
     "add_arguments",
