@@ -76,7 +76,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="with a params.yaml, such as examples/own")
     parser.add_argument("--trials", type=int, default=30, help="in all, with earlier ones [30]")
-    add_arguments(parser)
+    add_arguments(parser, engines=["joblib"])  # its file is on this machine
     asked = parser.parse_args()
     engine = engine_of(asked)
     try:
@@ -98,13 +98,14 @@ def main() -> None:
         directions=("minimize", "minimize"),
         load_if_exists=True,
     )
-    if not any(DEFAULTS in trial.user_attrs for trial in _done(study)):
+    if not any(DEFAULTS in trial.user_attrs and trial.values for trial in _done(study)):
         block = params.models.block(params.model).model_dump()
         study.enqueue_trial(
             {key: block[key] for key in _space(block)}, user_attrs={DEFAULTS: True}
         )
+    shared = {"study": name, "trials": asked.trials, "content": content}
     workers = [
-        Cell(f"worker {number}", work, {"study": name, "trials": asked.trials, "content": content})
+        Cell(f"worker {number}", work, {**shared, "worker": number})
         for number in range(asked.jobs)
     ]
     for worker, found in engine(workers):
@@ -114,7 +115,7 @@ def main() -> None:
     given, best = _defaults(study), min(front, key=lambda trial: _worth(trial).total)
     print(f"params.yaml: {_worth(given)}")
     for trial in front:
-        print(f"trial {trial.number}: {_worth(trial)}, with {_settings(trial.params)}")
+        print(f"trial {trial.number + 1}: {_worth(trial)}, with {_settings(trial.params)}")
     if not is_better(_worth(best), _worth(given)):
         print("Nothing is better than params.yaml by more than chance; it stays as it is.")
         return
@@ -122,7 +123,7 @@ def main() -> None:
         f"From a search of {len(_done(study))} trials: {_worth(best)}; before: {_worth(given)}."
     )
     write("params.yaml", params.model, _settings(best.params), words)
-    print(f"params.yaml now has the settings of trial {best.number}.")
+    print(f"params.yaml now has the settings of trial {best.number + 1}.")
 
 
 def work(settings: Settings) -> list[dict[str, Any]]:
@@ -130,11 +131,9 @@ def work(settings: Settings) -> list[dict[str, Any]]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.load_study(
-        study_name=settings["study"],
-        storage=STORAGE,
-        sampler=optuna.samplers.TPESampler(seed=os.getpid()),
-    )
+    study = optuna.load_study(study_name=settings["study"], storage=STORAGE)
+    # Each worker draws otherwise, and one that goes on does not draw the same again.
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials) + settings["worker"])
     content, trials = settings["content"], settings["trials"]
     params = parse(content)
     parts = params.data.parts()
@@ -173,7 +172,8 @@ def suggest(trial: "Trial", name: str, given: float) -> float:
 
 def worth(params: Params, training: Dataset, validation: Dataset) -> Worth:
     """Trains a model and measures its partners of validation rows, as a mean over its seeds."""
-    model = fit(params.model, params, training, validation, threads=params.train.threads).cpu()
+    model = fit(params.model, params, training, validation, threads=params.train.threads)
+    model.requires_grad_(False).cpu()
     draw = default_rng(params.evaluate.seed)
     generator = torch.Generator().manual_seed(params.evaluate.seed)
     x, y = (torch.as_tensor(side, dtype=torch.float32) for side in (validation.x, validation.y))

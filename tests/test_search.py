@@ -10,7 +10,6 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
-from clones import wait_until
 
 from stages import search
 from stages.search import Worth, is_better, write
@@ -77,7 +76,7 @@ def trials(folder):
 
 def test_bad_settings_get_better_by_half_though_the_search_was_killed(folder):
     process = begin(folder, "--trials", "10")
-    wait_until(lambda: "trial 2 of 10" in process.stdout.readline())
+    assert any("trial 2 of 10" in line for line in process.stdout)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = [(trial.number, trial.values) for trial in trials(folder)]
@@ -122,6 +121,16 @@ def test_what_nothing_beats_stays(folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["search", str(folder), "--trials", "4"])
     search.main()
     assert len(settings) == 4
+
+
+def test_workers_share_the_trials(folder):
+    said, error = begin(folder, "--trials", "4", "--jobs", "2").communicate()
+    assert error == ""
+    assert len(trials(folder)) in (4, 5)  # each ends the trial that it has begun
+    assert "params.yaml: referee error" in said
+    given = [trial.params["learning_rate"] for trial in trials(folder)]
+    assert given.count(3e-4) == 1
+    assert len(set(given)) == len(given)
 
 
 @pytest.mark.parametrize(
