@@ -95,6 +95,11 @@ def paper() -> str:
     return markdown(rows)
 
 
+def models() -> str:
+    """Returns the names of the models, explained."""
+    return markdown([{"model": name, "what it is": what} for name, what in NAMES.items()])
+
+
 def spiral() -> str:
     """Returns all tables of the spiral, as the pipeline wrote them."""
     return (ROOT / "metrics" / "table.md").read_text()
@@ -204,7 +209,8 @@ def markdown(rows: list[dict[str, str]]) -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
-    of.__name__: of for of in (paper, spiral, examples, diamonds, ablation, steps, cost, modules)
+    of.__name__: of
+    for of in (paper, models, spiral, examples, diamonds, ablation, steps, cost, modules)
 }
 
 if __name__ == "__main__":
