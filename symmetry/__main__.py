@@ -1,4 +1,4 @@
-"""The command line: from a table to a learned symmetry, and from that to partners.
+"""The command line: from a table to a learned symmetry, and from that to partners and a report.
 
 ``python -m symmetry``, or ``symmetry`` where the package is installed; it needs neither a clone of
 the repository nor DVC.
@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from symmetry import SymmetryLearner, __version__
+from symmetry.artifacts import write_bytes
 from symmetry.data import Table
-from symmetry.sheets import read_names, read_pieces, write_pieces
+from symmetry.report import of_learner
+from symmetry.sheets import read_names, read_pieces, read_sheet, write_pieces
 from symmetry.symmetries import ASTRAY
 from symmetry.tasks.file import File
 
@@ -91,6 +93,16 @@ def _parser() -> ArgumentParser:
     partners.add_argument("-n", type=int, default=20, help="partners of each row [20]")
     partners.add_argument("-o", "--output", type=Path, required=True, help="csv or .parquet")
     partners.set_defaults(run=_partners)
+
+    report = commands.add_parser(
+        "report",
+        parents=[learner, table],
+        help="write a page of what was found",
+        description="Writes a page that opens anywhere, offline: what may move, what trades for "
+        "what, and partners of the table's first rows. Best is a table that `fit` never saw.",
+    )
+    report.add_argument("-o", "--output", type=Path, required=True, help=".html to write")
+    report.set_defaults(run=_report)
     return parser
 
 
@@ -169,6 +181,18 @@ def _partners(arguments: Namespace) -> None:
 
     write_pieces(arguments.output, found())
     print(*said, f"{arguments.output}: {rows * arguments.n} partners of {rows} rows", sep="\n")
+
+
+def _report(arguments: Namespace) -> None:
+    if arguments.output.suffix != ".html" or arguments.output.is_dir():
+        raise ValueError(f"--output is {arguments.output}; allowed: a file, NAME.html")
+    learner = SymmetryLearner.load(arguments.learner)
+    x, y = learner.units_.x.names, learner.units_.y.names
+    sheet = read_sheet(arguments.table, [*x, *y], learner.units_.table or Table())
+    rows, target = np.split(sheet.numbers, [len(x)], axis=1)
+    page = of_learner(learner, pd.DataFrame(rows, columns=x), target)
+    write_bytes(arguments.output, page.encode())
+    print(arguments.output)
 
 
 def _beside(

@@ -127,6 +127,20 @@ def test_what_cannot_have_partners_is_refused_and_nothing_written(fitted, table,
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_report_of_a_learner_is_one_file_with_the_tables_rows(fitted, table, tmp_path):
+    main(["report", str(fitted[1]), str(fitted[0]), "-o", str(tmp_path / "report.html")])
+    page = (tmp_path / "report.html").read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert "acceleration" in page
+    without = tmp_path / "without.csv"
+    table[["mass", "acceleration"]].to_csv(without, index=False)
+    command = "report", str(fitted[1]), str(without), "-o", str(tmp_path / "other.html")
+    assert "no column 'force'" in refusal(main, command)
+    command = "report", str(fitted[1]), str(fitted[0]), "-o", str(tmp_path / "report.pdf")
+    assert "allowed: a file, NAME.html" in refusal(main, command)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "without.csv"]
+
+
 def test_the_version_is_the_packages(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])

@@ -85,7 +85,7 @@ def test_the_source_distribution_builds_the_same_wheel(built, tmp_path):
     assert wheel_names(tmp_path / name) == wheel_names(built / name)
 
 
-def test_three_commands_lead_from_a_wheel_to_partners(bare, tmp_path):
+def test_three_commands_lead_from_a_wheel_to_partners_and_a_report(bare, tmp_path):
     mass, acceleration = np.random.default_rng(0).uniform(1, 3, (2, 600))
     table = {"mass": mass, "acceleration": acceleration, "force": mass * acceleration}
     pd.DataFrame(table).to_csv(tmp_path / "table.csv", index=False)
@@ -100,6 +100,9 @@ def test_three_commands_lead_from_a_wheel_to_partners(bare, tmp_path):
     partners = "partners", "learner.safetensors", "table.csv", "-n", "3", "-o", "partners.csv"
     run(bare / "python", "-m", "symmetry", *partners, folder=tmp_path)
     assert len(pd.read_csv(tmp_path / "partners.csv")) == 1800
+    report = "report", "learner.safetensors", "table.csv", "-o", "report.html"
+    run(bare / "symmetry", *report, folder=tmp_path)
+    assert (tmp_path / "report.html").stat().st_size > 1_000_000  # with what draws it
 
 
 def test_the_library_and_its_commands_load_without_dvc(bare, tmp_path):
