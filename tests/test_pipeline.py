@@ -22,7 +22,9 @@ from stages.headline import PICKED
 PIPELINES = sorted(
     str(path.relative_to(ROOT)) for path in (*ROOT.glob("dvc.yaml"), *ROOT.glob("*/dvc.yaml"))
 )
-STAGES = sorted(path.stem for path in ROOT.glob("stages/*.py") if path.stem != "__init__")
+STAGES = sorted(
+    path.stem for path in ROOT.glob("stages/*.py") if path.stem not in ("__init__", "cells")
+)
 AFTER_STIB = {"train@stib", "evaluate@stib", "show@stib", "tabulate", "plot", "headline"}
 
 
