@@ -109,8 +109,7 @@ def names(model: Model) -> tuple[Sequence[str], Sequence[str]]:
 
 def targets(model: Model) -> Sequence[str]:
     """Returns the names of the columns of y in a table: those of the data, or that of a class."""
-    target = model.units and model.units.target
-    return [target.name] if target else names(model)[1]
+    return names(model)[1] if model.units is None else model.units.target_names
 
 
 def values_of(model: Model) -> dict[str, Values]:

@@ -216,6 +216,11 @@ class Target:
         indicators: Array = (codes[:, None] == np.arange(1, len(self.classes))) * 1.0
         return indicators
 
+    def of(self, indicators: Array) -> NDArray[Any]:
+        """Names the class of each row of indicators, or the likeliest by probabilities."""
+        chances = np.column_stack([1 - indicators.sum(1), indicators])
+        return np.asarray(np.array(self.classes)[chances.argmax(1)])
+
 
 @dataclass(frozen=True)
 class Units:
@@ -233,6 +238,11 @@ class Units:
     y: Columns
     table: Table | None = None
     target: Target | None = None
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The names of the columns of y in a table: those of the numbers, or that of a class."""
+        return self.y.names if self.target is None else (self.target.name,)
 
     @classmethod
     def from_json(cls, content: Any) -> "Units":

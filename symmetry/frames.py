@@ -7,6 +7,7 @@ __all__ = [
     "class_in",
     "in_numbers",
     "in_values",
+    "in_words",
     "kinds_in",
     "names_of",
     "texts_in",
@@ -201,6 +202,23 @@ def in_values(
             own = own.astype(dtype)
         columns.append(own)
     return pd.concat(columns, axis=1)
+
+
+def in_words(numbers: Array, names: Sequence[str], kinds: Sequence[Kind]) -> pd.DataFrame:
+    """Gives rows of numbers, with shape (n, d), the names and the values of a table.
+
+    Arguments:
+        numbers: The rows, with the places of the values of categories, or NaN.
+        names: The names of the columns.
+        kinds: The kinds of the first columns, or none.
+    """
+    frame = pd.DataFrame(numbers, columns=list(names))
+    for name, kind in zip(names, kinds, strict=False):
+        if kind.is_category:
+            places = np.nan_to_num(frame[name].to_numpy(), nan=len(kind.members))
+            unknown = Kind("category", (*kind.members, ""))
+            frame[name] = texts_of(places, unknown)
+    return frame
 
 
 def _codes(name: str, cells: "pd.Series[Any]", values: Sequence[Value]) -> Array:
