@@ -23,6 +23,7 @@ from sklearn.base import (
 )
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
@@ -52,6 +53,10 @@ POOL = 5_000  # training rows that are kept, for the Z0 of other rows and the sp
 PIECE = 2**16  # rows that are predicted at once,
 LINES = 1_000  # and drawn orbits of
 NEIGHBOURS, CRITIC_STEPS = 20, 300  # of the metrics, as in params.yaml
+
+
+def _predicts_class(learner: "SymmetryLearner") -> bool:
+    return hasattr(learner, "units_") and learner.units_.target is not None
 
 
 class SymmetryLearner(
@@ -117,7 +122,7 @@ class SymmetryLearner(
         *,
         params: Mapping[str, Any] | None = None,
         columns: Mapping[str, Declared] | None = None,
-        hold: Sequence[str] = (),
+        hold: Sequence[str] | None = None,
         seeds: int = 1,
         validation_share: float = 0.1,
         test_share: float = 0.2,
@@ -165,7 +170,8 @@ class SymmetryLearner(
         x_names = getattr(self, "feature_names_in_", _numbered("x", table.shape[1]))
         y_names = _names(y) or _numbered("y", target.shape[1])
         self._check_settings()
-        check_names(x_names, y_names, declared, self.hold)
+        hold = () if self.hold is None else self.hold
+        check_names(x_names, y_names, declared, hold)
         if chosen_class is not None:
             target = chosen_class.indicators(target[:, 0])
         params = for_table(
@@ -180,7 +186,7 @@ class SymmetryLearner(
         rows = self._split(np.column_stack([table, target]))
         _keep_values(rows, table, [name in categories for name in x_names])
         chosen = rows["train"]
-        kinds = kinds_in(x_names, table, target[:, 0], chosen, categories, declared, self.hold)
+        kinds = kinds_in(x_names, table, target[:, 0], chosen, categories, declared, hold)
         of_x = Columns.of(table[chosen], x_names, kinds, resolution=RESOLUTION)
         of_y = (
             chosen_class.columns()
@@ -227,15 +233,13 @@ class SymmetryLearner(
         y_hat = self._predicted(X)
         return y_hat[:, 0] if self._flat_y else y_hat
 
+    @available_if(_predicts_class)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Predicts the probability of each class, with shape (n, classes).
+        """Predicts the probability of each class, with shape (n, classes), where y is a class.
 
         Raises:
-            ValueError: As :meth:`predict`, or if y is no class.
+            ValueError: As :meth:`predict`.
         """
-        check_is_fitted(self)
-        if self.units_.target is None:
-            raise ValueError("y is no class, of which there would be probabilities")
         others = self._predicted(X)
         chances: Array = np.column_stack([1 - others.sum(1), others]).clip(0, 1)
         return chances

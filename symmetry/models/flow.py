@@ -339,7 +339,7 @@ class StibFlow(Model):
         directions = torch.linalg.eigh(covariance(predicted)).eigenvectors.flip(-1)
         true = self._stacked(self.standardised(held_y, "y")) @ directions
         gains = true.square() - (true - held @ directions).square()
-        kept = gains.mean(1) > gains.std(1) / math.sqrt(len(held_x))
+        kept = gains.mean(1) > gains.std(1, correction=0) / math.sqrt(len(held_x))
         kept[:, 0] = True
         self.directions.copy_(directions * kept[:, None])
 
