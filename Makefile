@@ -10,6 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DELETE_ON_ERROR:
 
 repro: setup
+	python -m stages.mend
 	dvc repro
 	@cat metrics/table.md
 

@@ -1,0 +1,172 @@
+"""Mends what a kill or a loss of power leaves of DVC's own files; `make repro` runs it first.
+
+DVC writes dvc.lock and .dvc/tmp/rwlock in place and syncs nothing to the disk. A cut lock stops
+it or, where what is left happens to be readable, lets it forget the stages that are missing. And
+it takes what is in its cache for whole.
+"""
+
+import fcntl
+import hashlib
+import json
+import re
+import subprocess
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import yaml
+
+from stages import plain_errors
+from symmetry.artifacts import write_bytes
+
+HEAD = "schema: '2.0'\nstages:\n"  # of a lock, before its stages
+STAGE = re.compile(r"^(?=  [^ ])", re.MULTILINE)
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the other takes seconds
+LOCKS = "dvc.lock", "studies/dvc.lock", "examples/*/dvc.lock"
+CACHE, RWLOCK, GUARD = Path(".dvc/cache/files/md5"), Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/lock")
+
+
+def main() -> None:
+    ArgumentParser(description=__doc__).parse_args()
+    GUARD.parent.mkdir(exist_ok=True)
+    with open(GUARD, "a") as guard:
+        try:
+            # DVC holds it whenever it writes. The system frees it when a process dies, so that
+            # the file alone never bars anyone.
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another DVC is at work: nothing is looked at for damage")
+            return
+        for said in (*mend_rwlock(), *mend_locks()):
+            print(f"mended: {said}", flush=True)
+    for said in mend_cache():  # which asks DVC
+        print(f"mended: {said}", flush=True)
+
+
+def mend_rwlock() -> Iterator[str]:
+    """Deletes DVC's note of who reads and writes what, if it is cut or names only the dead."""
+    if not RWLOCK.exists():
+        return
+    try:
+        noted = json.loads(RWLOCK.read_bytes())
+        readers = [reader for readers in noted.get("read", {}).values() for reader in readers]
+        holders = {holder["pid"] for holder in (*readers, *noted.get("write", {}).values())}
+    except (ValueError, AttributeError, TypeError, LookupError):
+        RWLOCK.unlink()
+        yield f"{RWLOCK} was cut short and is deleted"
+        return
+    if holders and not any(is_noted(pid) for pid in holders):
+        RWLOCK.unlink()
+        yield f"{RWLOCK} named only processes that have ended and is deleted"
+
+
+def is_noted(pid: int) -> bool:
+    # One that began after the note has the number of another that has ended.
+    try:
+        return bool(psutil.Process(pid).create_time() <= RWLOCK.stat().st_mtime)
+    except psutil.Error:
+        return False
+
+
+def mend_locks() -> Iterator[str]:
+    """Completes each lock that is cut from git's index, where DVC puts it after each run."""
+    for path in locks():
+        text = path.read_text(errors="replace")
+        mended, added = complete(text, in_git(path))
+        if mended == text:
+            continue
+        if mended == HEAD:
+            path.unlink()  # of a lock without stages DVC says that it is invalid
+        else:
+            write_bytes(path, mended.encode())
+        yield f"{path} was cut short; {len(added)} of its stages are again as git has them"
+
+
+def locks() -> list[Path]:
+    return sorted(path for pattern in LOCKS for path in Path().glob(pattern))
+
+
+def complete(text: str, committed: dict[str, str]) -> tuple[str, list[str]]:
+    """Returns a lock without what is cut and with what git has of it, and the names of the latter.
+
+    Nothing is taken for current that is not: DVC compares each hash that stands in a lock.
+    """
+    rest = text.replace("\0", "")  # which a loss of power leaves
+    if not (rest.startswith(HEAD) or HEAD.startswith(rest)) or "<<<<<<<" in text:
+        return text, []  # not DVC's, or amid a merge
+    stages, added = whole_stages(text), []
+    for name, block in list(stages.items())[-1:]:
+        if block != committed.get(name, block) and committed[name].startswith(block):
+            del stages[name]  # cut between two outputs
+    is_cut = HEAD + "".join(stages.values()) != text
+    if is_cut or list(stages) == list(committed)[: len(stages)]:  # cut between two stages
+        added = [name for name in committed if name not in stages]
+        stages |= {name: committed[name] for name in added}
+    return HEAD + "".join(stages.values()), added
+
+
+def whole_stages(text: str) -> dict[str, str]:
+    """Returns the text of each whole stage of a lock by its name."""
+    stages = {}
+    *others, last = STAGE.split(text.removeprefix(HEAD))
+    for block in (*others, last):
+        try:
+            ((name, entry),) = yaml.load(block, LOADER).items()
+            files = [*entry["deps"], *entry["outs"]] if block is last else []
+        except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError):
+            continue
+        # DVC ends each file with its size, and does not miss it.
+        if block.endswith("\n") and all("size" in file for file in files):
+            stages[name] = block
+    return stages
+
+
+def in_git(path: Path) -> dict[str, str]:
+    """Returns the stages of a lock as it stands in git's index or, if that is cut, in HEAD."""
+    for where in ("", "HEAD"):
+        command = ["git", "show", f"{where}:./{path}"]
+        shown = subprocess.run(command, capture_output=True, text=True).stdout
+        stages = whole_stages(shown)
+        if stages and HEAD + "".join(stages.values()) == shown:
+            return stages
+    return {}
+
+
+def mend_cache() -> Iterator[str]:
+    """Replaces each damaged file of DVC's cache by another copy, or deletes it for want of one."""
+    for cached in sorted(CACHE.glob("??/" + "[0-9a-f]" * 30)):
+        name = cached.parent.name + cached.name
+        if md5(cached) == name:
+            continue
+        cached.unlink()
+        pattern = rf"- path: (.+)\n +hash: md5\n +md5: {name}\n"
+        outs = {
+            (lock.parent, path)
+            for lock in locks()
+            for path in re.findall(pattern, lock.read_text(errors="replace"))
+        }
+        copies = [folder / path for folder, path in outs] + [Path(path) for _, path in outs]
+        for copy in copies:
+            if copy.is_file() and md5(copy) == name:
+                write_bytes(cached, copy.read_bytes())
+                yield f"{cached} was damaged and is copied from {copy}"
+                break
+        else:
+            fetch = ["dvc", "fetch", "--quiet", *(str(folder / path) for folder, path in outs)]
+            if outs:
+                subprocess.run(fetch, stderr=subprocess.DEVNULL)
+            how = (
+                "fetched from the remote" if cached.exists() else "deleted: there is no other copy"
+            )
+            yield f"{cached} was damaged and is {how}"
+
+
+def md5(path: Path) -> str:
+    with open(path, "rb") as content:
+        return hashlib.file_digest(content, "md5").hexdigest()
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()
