@@ -25,6 +25,7 @@ STAGE = re.compile(r"^(?=  [^ ])", re.MULTILINE)
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the other takes seconds
 LOCKS = "dvc.lock", "studies/dvc.lock", "examples/*/dvc.lock"
 CACHE, RWLOCK, GUARD = Path(".dvc/cache/files/md5"), Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/lock")
+EXPERIMENT = "refs/exps/exec/EXEC_HEAD"  # of git, while one runs in the workspace
 
 
 def main() -> None:
@@ -38,10 +39,34 @@ def main() -> None:
         except BlockingIOError:
             print("another DVC is at work: nothing is looked at for damage")
             return
-        for said in (*mend_rwlock(), *mend_locks()):
+        for said in (*mend_head(), *mend_rwlock(), *mend_locks()):
             print(f"mended: {said}", flush=True)
     for said in mend_cache():  # which asks DVC
         print(f"mended: {said}", flush=True)
+
+
+def mend_head() -> Iterator[str]:
+    """Puts git back on its branch, which ``dvc exp run`` leaves while it runs."""
+    if git("symbolic-ref", "--quiet", "HEAD") or not git("rev-parse", "--verify", EXPERIMENT):
+        return
+    moved = re.match(r"checkout: moving from (\S+) to ", git("log", "-g", "-1", "--format=%gs"))
+    branch = f"refs/heads/{moved[1]}" if moved else EXPERIMENT
+    # Only where nothing else has moved since.
+    if (
+        moved
+        and len({git("rev-parse", "--verify", ref) for ref in ("HEAD", branch, EXPERIMENT)}) == 1
+    ):
+        git("symbolic-ref", "HEAD", branch)
+        yield f"git was left on no branch by a killed experiment and is on {branch} again"
+
+
+def git(*arguments: str) -> str:
+    """Returns what git prints, or nothing where it fails or there is none."""
+    try:
+        shown = subprocess.run(("git", *arguments), capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
+    return "" if shown.returncode else shown.stdout
 
 
 def mend_rwlock() -> Iterator[str]:
@@ -125,8 +150,7 @@ def whole_stages(text: str) -> dict[str, str]:
 def in_git(path: Path) -> dict[str, str]:
     """Returns the stages of a lock as it stands in git's index or, if that is cut, in HEAD."""
     for where in ("", "HEAD"):
-        command = ["git", "show", f"{where}:./{path}"]
-        shown = subprocess.run(command, capture_output=True, text=True).stdout
+        shown = git("show", f"{where}:./{path}")
         stages = whole_stages(shown)
         if stages and HEAD + "".join(stages.values()) == shown:
             return stages

@@ -1,11 +1,13 @@
-"""Kills the pipeline at random moments: the next `dvc repro` must end with the same bits.
+"""Kills the pipeline: afterwards `make repro` must end with the bits of an unbroken run.
 
-`make faults` runs thirty kills over all stages; `make test` a few.
+`make faults` kills it 40 times after a random time and 40 times at moments that it aims at, those
+where the least is whole; `make test` once at each of them. What a kill leaves is kept if it fails.
 """
 
-import hashlib
+import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -13,111 +15,314 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 import yaml
-from clones import MADE, MODELS, TINY, Clone, copy_working_tree, wait_until
+from clones import MADE, TINY, Clone, copy_working_tree, wait_until
 
 # Long enough for a training to be killed between two checkpoints, and small.
 SMALL = {"steps": 600, "hidden_size": 16, "batch_size": None}
-HOW = {
-    "kill -9 of all": (os.killpg, signal.SIGKILL),
-    "kill -9 of DVC": (os.kill, signal.SIGKILL),
-    "Ctrl-C": (os.killpg, signal.SIGINT),
+KEYS = ["vae", "stib"]  # a pipeline of all models only takes longer
+HOW = {  # the signal, and whether the whole process group gets it
+    "kill -9 of all": ("SIGKILL", True),
+    "kill -9 of one": ("SIGKILL", False),
+    "Ctrl-C": ("SIGINT", True),
 }
+COMMANDS = {
+    "dvc repro": ("repro", "--force", "--single-item"),
+    "dvc exp run": ("exp", "run", "--force", "--single-item"),
+    "dvc queue": ("exp", "run", "--queue", "--force"),
+}
+STAGES = "check", "generate", "train@vae", "train@stib", "evaluate@vae", "plot", "headline"
+QUEUED = ("train@vae",)  # with what comes before it: a queued run has nothing but what is in git
+CACHED = "check", "train@vae", "evaluate@stib"
+OUTPUT = r"(data|models|evaluations|metrics|plots)/(\w+/)?\w+\.\w+$"
+OBJECT = r"/\.dvc/cache/files/md5/[0-9a-f]{2}/"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An event on a path that Python tells of, of DVC or of a stage; see aim/sitecustomize.py."""
+
+    event: str
+    path: str
+    in_stage: bool = False
+    times: int = 1  # that it comes in one run, of which one is drawn
+    writes: int = 0  # to the file that is opened, of which one is drawn; 0: before the event
+    stages: tuple[str, ...] = STAGES
+    uncached: bool = False  # what is in the cache is not written
+
+
+MOMENTS = {
+    "DVC notes who reads and writes": Moment("open", r"/rwlock$", times=12, writes=3),
+    "DVC deletes an output": Moment("os.remove", OUTPUT, times=3, stages=("train@vae", "plot")),
+    "DVC starts a stage": Moment("subprocess.Popen", r"python -m stages\."),
+    "DVC starts a second stage": Moment("subprocess.Popen", r"python -m stages\.", times=2),
+    "a stage writes a file": Moment("open", r"\.part$", True, times=3, writes=1),
+    "a stage names a file": Moment("os.rename", OUTPUT, True, times=2),
+    "a stage deletes its checkpoint": Moment(
+        "os.remove",
+        r"/\.(checkpoint\.safetensors|owner)$",
+        True,
+        2,
+        stages=("train@stib", "train@vae"),
+    ),
+    "DVC copies to its cache": Moment(
+        "open", rf"{OBJECT}\..*tmp$", False, 2, 1, stages=CACHED, uncached=True
+    ),
+    "DVC names a file in its cache": Moment(
+        "os.rename", rf"{OBJECT}[0-9a-f]{{30}}$", False, 2, stages=CACHED, uncached=True
+    ),
+    "DVC links an output back": Moment("os.rename", OUTPUT, times=2, stages=CACHED),
+    "DVC writes dvc.lock": Moment("open", r"/dvc\.lock$", writes=4000),
+    "DVC puts dvc.lock into git's index": Moment("open", r"/\.git/index\.lock$"),
+}
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A kill of a run of one or two stages: at a moment, or after a while."""
+
+    stages: tuple[str, ...]
+    command: str
+    how: str
+    cached: bool  # whether DVC has the outputs in its cache, from an earlier run
+    moment: str = ""
+    skip: int = 0
+    writes: int = 0
+    patience: float = 0.0  # [s]
+
+    def __str__(self):
+        when = f"after {self.patience:.2f} s"
+        if self.moment:
+            when = f"when {self.moment} (time {self.skip + 1}, write {self.writes})"
+        cached = "" if self.cached else ", whose outputs are not cached"
+        return f"{self.how} {when}, in {self.command} of {' and '.join(self.stages)}{cached}"
+
+    def earlier(self):
+        """Returns the kill to try when a run has ended before this one."""
+        skip, writes = self.skip // 2, self.writes * 2 // 3
+        return replace(self, skip=skip, writes=writes, patience=self.patience * 0.7)
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--kills", type=int, default=40, help="after a random time")
+    parser.add_argument("--aimed", type=int, default=40, help="at one moment after the other")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        environ = {**os.environ, "DVC_SITE_CACHE_DIR": f"{folder}/dvc", "OMP_NUM_THREADS": "1"}
-        clone = Clone(Path(folder, "clone"), Path(sys.executable).parent, environ)
-        prepare(clone)
-        tally = survive(clone, asked.kills, random.Random(asked.seed))
-    print(*(f"{count} × {what}" for what, count in sorted(tally.items())), sep="\n")
-    print(f"{asked.kills} of {asked.kills} kills: the next `dvc repro` ended with the same bits")
+    chance = random.Random(asked.seed)
+    kills = [unaimed(chance) for _ in range(asked.kills)]
+    kills += [aimed(chance, moment) for moment, _ in zip(cycle(MOMENTS), range(asked.aimed))]
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    unbroken = prepare(folder / "unbroken")
+    tally: Counter[str] = Counter()
+    for number, kill in enumerate(kills, 1):
+        start = time.monotonic()
+        kept = folder / f"kill-{number}"
+        kill, seen, faults = strike(unbroken, kept / "clone", kill)
+        tally.update(seen)
+        print(f"{number}: {kill} [{time.monotonic() - start:.0f} s]", *seen[1:], sep="\n   ")
+        if faults:
+            tally["FAILED"] += 1
+            print(f"   FAILED, and {kept} is kept:", *faults, sep="\n   ")
+        else:
+            shutil.rmtree(kept)
+        sys.stdout.flush()
+    print(*(f"{times} × {what}" for what, times in sorted(tally.items())), sep="\n")
+    ended = len(kills) - tally["FAILED"]
+    print(f"{ended} of {len(kills)} kills: `make repro` ended with the same bits")
+    if tally["FAILED"]:
+        sys.exit(1)
+    shutil.rmtree(folder)
 
 
-def prepare(clone: Clone) -> None:
-    """Makes a clone with small params whose pipeline has run once, unbroken."""
-    copy_working_tree(clone.folder, leave_out=MADE)
-    clone.set_params({**TINY, "models": dict.fromkeys(MODELS, SMALL)})
+def unaimed(chance: random.Random) -> Kill:
+    command = chance.choice(list(COMMANDS))
+    return Kill(
+        stages=(chance.choice(STAGES),) if command != "dvc queue" else QUEUED,
+        command=command,
+        how=chance.choice(list(HOW)),
+        cached=chance.random() < 0.5,
+        patience=chance.uniform(1.0, 8.0),
+    )
+
+
+def aimed(chance: random.Random, name: str) -> Kill:
+    moment, command = MOMENTS[name], chance.choice(list(COMMANDS))
+    stages = tuple(chance.sample(moment.stages, min(2, len(moment.stages))))
+    return Kill(
+        stages=stages if command != "dvc queue" else QUEUED,
+        command=command,
+        how=chance.choice(list(HOW)),
+        cached=chance.random() < 0.5 and not moment.uncached,
+        moment=name,
+        skip=chance.randrange(moment.times),
+        writes=chance.randint(1, moment.writes) if moment.writes else 0,
+    )
+
+
+def prepare(folder: Path) -> Clone:
+    """Makes a clone with two small models whose pipeline has run once, unbroken."""
+    environ = {
+        **os.environ,
+        "DVC_SITE_CACHE_DIR": f"{folder.parent}/dvc",
+        "OMP_NUM_THREADS": "1",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+    clone = Clone(folder, Path(sys.executable).parent, environ)
+    copy_working_tree(folder, leave_out=(*MADE, "examples/", "studies/"))
+    clone.keep_models(KEYS)
+    clone.set_params({**TINY, "models": dict.fromkeys(KEYS, SMALL)})
     clone.set_params({"train": {"validate_every": 20}})
     clone.git("init", "-q")
+    clone.git("config", "user.name", "a")
+    clone.git("config", "user.email", "a@localhost")
     clone.commit()
     clone.dvc("repro")
     clone.commit()
-    shutil.rmtree(clone.folder / ".dvc/cache")  # from which DVC would restore what is killed
+    return clone
 
 
-def survive(clone: Clone, kills: int, chance: random.Random) -> Counter[str]:
-    """Kills so many runs of single stages and goes on after each; returns what was killed.
+def strike(unbroken: Clone, folder: Path, kill: Kill) -> tuple[Kill, list[str], list[str]]:
+    """Kills a run in a copy of a clone and lets `make repro` go on.
 
-    Arguments:
-        clone: A clone that :func:`prepare` made.
-        kills: The number of kills.
-        chance: Which stage is killed, how, and when.
-
-    Raises:
-        AssertionError: If a run after a kill fails, or does not end with the same bits.
+    Returns:
+        The kill as it fell, for the tally what was seen, and what is not as it should be.
     """
-    unbroken = bits(clone)
-    stages = list(yaml.safe_load(clone.text("dvc.lock"))["stages"])
-    trainings = [stage for stage in stages if stage.startswith("train@")]
-    tally: Counter[str] = Counter()
-    for kill in range(kills):
-        stage = chance.choice(trainings if kill % 2 else stages)
-        how = chance.choice(list(HOW))
-        patience = chance.uniform(1.0, 8.0)
-        while not killed(clone, stage, how, patience):
-            patience *= chance.uniform(0.3, 0.9)  # it had ended by then
-            assert patience > 0.01, f"{how} in {stage} kills nothing"
-        printed = clone.dvc("repro")
-        wait_until(lambda: not clone.processes())  # an orphan has stopped as well
-        assert bits(clone) == unbroken, f"after {how} in {stage}:\n{printed}"
-        assert not clone.changed_files()
-        left = [*clone.folder.glob("models/*/.*"), *clone.folder.glob("*/.*.part")]
-        if f"Running stage '{stage}'" not in printed:
-            # Killed when its outputs were whole but its checkpoint was not yet deleted: DVC finds
-            # nothing to run, and the next training of this model deletes it.
-            left = [path for path in left if not path.name.startswith((".checkpoint", ".owner"))]
-        assert not left, f"after {how} in {stage} there is still {left}"
-        shutil.rmtree(clone.folder / ".dvc/cache")
-        tally[how] += 1
-        tally[stage.split("@")[0]] += 1
-        tally["gone on from a checkpoint"] += "goes on after step" in printed
-        print(f"{kill + 1}: {how} in {stage} after {patience:.1f} s", flush=True)
-    return tally
+    clone = unbroken.copy(folder)
+    while not killed(clone, kill):
+        if kill == kill.earlier():
+            return kill, [f"{kill.moment}: never"], ["the moment never comes"]
+        kill = kill.earlier()
+    plain = clone.copy(folder.parent / "plain")
+    seen = [f"{kill.moment or 'after a while'}: {kill.how} in {kill.command}"]
+    code, printed = clone.ended("make", "--old-file=.venv/installed", "repro")
+    (folder.parent / "make-repro.log").write_text(printed)
+    wait_until(lambda: not clone.processes())  # an orphan has stopped as well
+    faults = differences(unbroken, clone)
+    if code:
+        faults.append(f"`make repro` ends with {code}: {last_line(printed)}")
+    trained = set(re.findall(r"Running stage '(train@.+?)'", printed))
+    if again := trained - set(() if kill.cached else kill.stages):
+        faults.append(f"trained again, though cached: {', '.join(again)}")
+    faults += left_over(clone, trained)
+    if "goes on after step" in printed:
+        seen.append("gone on from a checkpoint")
+    if mended := re.findall("^mended: .*", printed, re.MULTILINE):
+        seen += mended
+        code, printed = plain.ended(plain.tools / "dvc", "repro")
+        found = (
+            [f"ends with {code}: {last_line(printed)}"] if code else differences(unbroken, plain)
+        )
+        seen.append(f"plain `dvc repro` {'; '.join(found) or 'ends with the same bits'}")
+    return kill, seen, faults
 
 
-def killed(clone: Clone, stage: str, how: str, patience: float) -> bool:
-    """Runs a stage anew and kills it in the midst; tells whether it was still running."""
-    kill, number = HOW[how]
-    log = clone.folder.parent / "log"
-    command = clone.tools / "dvc", "repro", "--force", "--single-item", stage
-    with clone.start(*command, log=log, start_new_session=True) as repro:
-        time.sleep(patience)
-        if repro.poll() is not None:
-            assert repro.returncode == 0, log.read_text()
-            return False
-        kill(repro.pid, number)
-        repro.wait()
-    if how != "kill -9 of DVC":
+def killed(clone: Clone, kill: Kill) -> bool:
+    """Runs stages anew and kills them in the midst; tells whether they were still running."""
+    if not kill.cached:
+        for stage in kill.stages:
+            forget(clone, stage)
+    command = (clone.tools / "dvc", *COMMANDS[kill.command], *kill.stages)
+    queued = kill.command == "dvc queue"
+    if queued:
+        clone.run(*command)
+        command = (clone.tools / "dvc", "queue", "start")
+    hit, log = clone.folder.parent / "hit", clone.folder.parent / "kill.log"
+    aiming = replace(clone, environ={**clone.environ, **aim(kill, hit)}) if kill.moment else clone
+    with aiming.start(*command, log=log, start_new_session=True) as run:
+        if queued:  # in a process of its own
+            until = time.monotonic() + (kill.patience or 60)
+            while time.monotonic() < until and not hit.exists():
+                time.sleep(0.05)
+        elif not kill.moment:
+            time.sleep(kill.patience)
+            if run.poll() is None:
+                signal_name, of_all = HOW[kill.how]
+                (os.killpg if of_all else os.kill)(run.pid, getattr(signal, signal_name))
+                hit.touch()
+        run.wait()
+    if queued:
+        clone.kill_all()
+        return hit.exists() or not kill.moment
+    if kill.how != "kill -9 of one":
         wait_until(lambda: not clone.processes())
-    return repro.returncode != 0
+    assert hit.exists() or run.returncode == 0, log.read_text()
+    return hit.exists() and run.returncode != 0
 
 
-def bits(clone: Clone) -> dict[str, str]:
-    """Returns the digest of dvc.lock and of each output that it names."""
-    lock = yaml.safe_load(clone.text("dvc.lock"))
-    outs = [out["path"] for stage in lock["stages"].values() for out in stage["outs"]]
-    return {
-        path: hashlib.sha256((clone.folder / path).read_bytes()).hexdigest()
-        for path in ["dvc.lock", *outs]
+def aim(kill: Kill, hit: Path) -> dict[str, str]:
+    """Returns the environment in which a Python kills itself; see aim/sitecustomize.py."""
+    moment = MOMENTS[kill.moment]
+    signal_name, group = HOW[kill.how]
+    told = {
+        "in_stage": moment.in_stage,
+        "event": moment.event,
+        "path": moment.path,
+        "skip": kill.skip,
+        "writes": kill.writes,
+        "signal_name": signal_name,
+        "group": group,
+        "hit": str(hit),
     }
+    return {"AIM": json.dumps(told), "PYTHONPATH": str(Path(__file__).parent / "aim")}
+
+
+def forget(clone: Clone, stage: str) -> None:
+    """Deletes what DVC's cache has of a stage, so that it has to be run again."""
+    for out in yaml.safe_load(clone.text("dvc.lock"))["stages"][stage]["outs"]:
+        cached = clone.folder / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:]
+        cached.unlink(missing_ok=True)
+
+
+def differences(unbroken: Clone, clone: Clone) -> list[str]:
+    """Tells in which files and where a clone differs from the unbroken one."""
+    lock = yaml.safe_load(unbroken.text("dvc.lock"))
+    outs = [out["path"] for stage in lock["stages"].values() for out in stage["outs"]]
+    found = []
+    for path in ["dvc.lock", *outs]:
+        if not (clone.folder / path).exists():
+            found.append(f"{path} is not there")
+        elif difference := first_difference(
+            *((each.folder / path).read_bytes() for each in (unbroken, clone))
+        ):
+            found.append(f"{path} differs {difference}")
+    git = [each.git("status", "--short", "--branch").splitlines() for each in (unbroken, clone)]
+    if git[0] != git[1]:
+        found.append(f"git status has {git[1]}")
+    return found
+
+
+def first_difference(one: bytes, other: bytes) -> str:
+    if one == other:
+        return ""
+    pairs = enumerate(zip(one, other, strict=False))
+    common = next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    line = 1 + one.count(b"\n", 0, common)
+    lines = [each[: common + 60].split(b"\n")[line - 1 :][:1] for each in (one, other)]
+    return f"from byte {common} in line {line}: {lines[0]} became {lines[1]}"
+
+
+def left_over(clone: Clone, trained: set[str]) -> list[str]:
+    left = {*clone.folder.glob("models/*/.*"), *clone.folder.glob("*/.*.part")}
+    # Not what DVC had begun to link. And if a training is killed when its outputs are whole but
+    # its checkpoint is not yet deleted, DVC has nothing to run: the next one deletes it.
+    left = {
+        path
+        for path in left
+        if path.suffix != ".tmp"
+        and (
+            f"train@{path.parent.name}" in trained or not path.name.startswith((".check", ".own"))
+        )
+    }
+    return [f"{path.relative_to(clone.folder)} is left" for path in sorted(left)]
+
+
+def last_line(printed: str) -> str:
+    return " ".join(printed.split("\n\n")[-1].split())[-300:]
 
 
 if __name__ == "__main__":
