@@ -117,8 +117,8 @@ def complete(text: str, committed: dict[str, str]) -> tuple[str, list[str]]:
 
     Nothing is taken for current that is not: DVC compares each hash that stands in a lock.
     """
-    rest = text.replace("\0", "")  # which a loss of power leaves
-    if not (rest.startswith(HEAD) or HEAD.startswith(rest)) or "<<<<<<<" in text:
+    head = text[: len(HEAD)].rstrip("\0")  # which a loss of power leaves
+    if not HEAD.startswith(head) or "<<<<<<<" in text:
         return text, []  # not DVC's, or amid a merge
     stages, added = whole_stages(text), []
     for name, block in list(stages.items())[-1:]:
@@ -127,7 +127,7 @@ def complete(text: str, committed: dict[str, str]) -> tuple[str, list[str]]:
     is_cut = HEAD + "".join(stages.values()) != text
     if is_cut or list(stages) == list(committed)[: len(stages)]:  # cut between two stages
         added = [name for name in committed if name not in stages]
-        stages |= {name: committed[name] for name in added}
+        stages = committed | stages
     return HEAD + "".join(stages.values()), added
 
 

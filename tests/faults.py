@@ -205,10 +205,11 @@ def strike(unbroken: Clone, folder: Path, kill: Kill) -> tuple[Kill, list[str], 
     faults = differences(unbroken, clone)
     if code:
         faults.append(f"`make repro` ends with {code}: {last_line(printed)}")
-    trained = set(re.findall(r"Running stage '(train@.+?)'", printed))
-    if again := trained - set(() if kill.cached else kill.stages):
+    run = set(re.findall(r"Running stage '(.+?)'", printed))
+    needed = set() if kill.cached else set(kill.stages)
+    if again := {stage for stage in run - needed if stage.startswith("train@")}:
         faults.append(f"trained again, though cached: {', '.join(again)}")
-    faults += left_over(clone, trained)
+    faults += left_over(clone, run)
     if "goes on after step" in printed:
         seen.append("gone on from a checkpoint")
     if mended := re.findall("^mended: .*", printed, re.MULTILINE):
@@ -306,19 +307,17 @@ def first_difference(one: bytes, other: bytes) -> str:
     return f"from byte {common} in line {line}: {lines[0]} became {lines[1]}"
 
 
-def left_over(clone: Clone, trained: set[str]) -> list[str]:
-    left = {*clone.folder.glob("models/*/.*"), *clone.folder.glob("*/.*.part")}
-    # Not what DVC had begun to link. And if a training is killed when its outputs are whole but
-    # its checkpoint is not yet deleted, DVC has nothing to run: the next one deletes it.
-    left = {
-        path
-        for path in left
-        if path.suffix != ".tmp"
-        and (
-            f"train@{path.parent.name}" in trained or not path.name.startswith((".check", ".own"))
-        )
-    }
-    return [f"{path.relative_to(clone.folder)} is left" for path in sorted(left)]
+def left_over(clone: Clone, run: set[str]) -> list[str]:
+    """Returns the temporary files of stages that ran again; those of others wait for their next."""
+    stages = yaml.safe_load(clone.text("dvc.lock"))["stages"].items()
+    writer = {out["path"]: stage for stage, entry in stages for out in entry["outs"]}
+    left = []
+    for path in sorted([*clone.folder.glob("*/**/.*.part"), *clone.folder.glob("models/*/.*")]):
+        inside = path.relative_to(clone.folder)
+        name = re.sub(r"^\.|\.\w+\.part$", "", path.name)
+        if {f"train@{path.parent.name}", writer.get(str(inside.parent / name))} & run:
+            left.append(f"{inside} is left")
+    return left
 
 
 def last_line(printed: str) -> str:
