@@ -21,7 +21,7 @@ from stages import plain_errors
 from symmetry.artifacts import write_bytes
 
 HEAD = "schema: '2.0'\nstages:\n"  # of a lock, before its stages
-STAGE = re.compile(r"^(?=  [^ ])", re.MULTILINE)
+STAGE = re.compile(r"^(?=  [^ \0])", re.MULTILINE)
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the other takes seconds
 LOCKS = "dvc.lock", "studies/dvc.lock", "examples/*/dvc.lock"
 CACHE, RWLOCK, GUARD = Path(".dvc/cache/files/md5"), Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/lock")
@@ -142,7 +142,7 @@ def whole_stages(text: str) -> dict[str, str]:
         except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError):
             continue
         # DVC ends each file with its size, and does not miss it.
-        if block.endswith("\n") and all("size" in file for file in files):
+        if block.endswith("\n") and "\0" not in block and all("size" in file for file in files):
             stages[name] = block
     return stages
 

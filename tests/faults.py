@@ -308,7 +308,7 @@ def first_difference(one: bytes, other: bytes) -> str:
 
 
 def left_over(clone: Clone, run: set[str]) -> list[str]:
-    """Returns the temporary files of stages that ran again; those of others wait for their next."""
+    """Tells of temporary files of stages that ran again; those of others wait for their next."""
     stages = yaml.safe_load(clone.text("dvc.lock"))["stages"].items()
     writer = {out["path"]: stage for stage, entry in stages for out in entry["outs"]}
     left = []
