@@ -39,10 +39,45 @@ def main() -> None:
         except BlockingIOError:
             print("another DVC is at work: nothing is looked at for damage")
             return
-        for said in (*mend_head(), *mend_rwlock(), *mend_locks()):
+        for said in mend_rwlock():
+            print(f"mended: {said}", flush=True)
+        if any(is_noted(pid) for pid in holders()):  # DVC frees the lock while a stage runs
+            print("another DVC is at work: nothing is looked at for damage")
+            return
+        for said in (*mend_head(), *mend_locks()):
             print(f"mended: {said}", flush=True)
     for said in mend_cache():  # which asks DVC
         print(f"mended: {said}", flush=True)
+
+
+def mend_rwlock() -> Iterator[str]:
+    """Deletes DVC's note of who reads and writes what, if it is cut or names only the dead."""
+    try:
+        noted = holders()
+    except (ValueError, AttributeError, TypeError, LookupError):
+        RWLOCK.unlink()
+        yield f"{RWLOCK} was cut short and is deleted"
+        return
+    if noted and not any(is_noted(pid) for pid in noted):
+        RWLOCK.unlink()
+        yield f"{RWLOCK} named only processes that have ended and is deleted"
+
+
+def holders() -> set[int]:
+    """Returns the processes that DVC has noted to read or write something."""
+    if not RWLOCK.exists():
+        return set()
+    noted = json.loads(RWLOCK.read_bytes())
+    readers = [reader for readers in noted.get("read", {}).values() for reader in readers]
+    return {holder["pid"] for holder in (*readers, *noted.get("write", {}).values())}
+
+
+def is_noted(pid: int) -> bool:
+    # One that began after the note has the number of another that has ended.
+    try:
+        return bool(psutil.Process(pid).create_time() <= RWLOCK.stat().st_mtime)
+    except psutil.Error:
+        return False
 
 
 def mend_head() -> Iterator[str]:
@@ -51,11 +86,8 @@ def mend_head() -> Iterator[str]:
         return
     moved = re.match(r"checkout: moving from (\S+) to ", git("log", "-g", "-1", "--format=%gs"))
     branch = f"refs/heads/{moved[1]}" if moved else EXPERIMENT
-    # Only where nothing else has moved since.
-    if (
-        moved
-        and len({git("rev-parse", "--verify", ref) for ref in ("HEAD", branch, EXPERIMENT)}) == 1
-    ):
+    commits = {git("rev-parse", "--verify", ref) for ref in ("HEAD", branch, EXPERIMENT)}
+    if moved and len(commits) == 1:  # nothing else has moved since
         git("symbolic-ref", "HEAD", branch)
         yield f"git was left on no branch by a killed experiment and is on {branch} again"
 
@@ -67,31 +99,6 @@ def git(*arguments: str) -> str:
     except FileNotFoundError:
         return ""
     return "" if shown.returncode else shown.stdout
-
-
-def mend_rwlock() -> Iterator[str]:
-    """Deletes DVC's note of who reads and writes what, if it is cut or names only the dead."""
-    if not RWLOCK.exists():
-        return
-    try:
-        noted = json.loads(RWLOCK.read_bytes())
-        readers = [reader for readers in noted.get("read", {}).values() for reader in readers]
-        holders = {holder["pid"] for holder in (*readers, *noted.get("write", {}).values())}
-    except (ValueError, AttributeError, TypeError, LookupError):
-        RWLOCK.unlink()
-        yield f"{RWLOCK} was cut short and is deleted"
-        return
-    if holders and not any(is_noted(pid) for pid in holders):
-        RWLOCK.unlink()
-        yield f"{RWLOCK} named only processes that have ended and is deleted"
-
-
-def is_noted(pid: int) -> bool:
-    # One that began after the note has the number of another that has ended.
-    try:
-        return bool(psutil.Process(pid).create_time() <= RWLOCK.stat().st_mtime)
-    except psutil.Error:
-        return False
 
 
 def mend_locks() -> Iterator[str]:

@@ -49,19 +49,24 @@ class Moment:
     event: str
     path: str
     in_stage: bool = False
-    times: int = 1  # that it comes in one run, of which one is drawn
+    skips: range = range(1)  # how many such events before it are let pass
     writes: int = 0  # to the file that is opened, of which one is drawn; 0: before the event
     stages: tuple[str, ...] = STAGES
+    runs: int = 1  # of so many stages, one after the other
     uncached: bool = False  # what is in the cache is not written
 
 
 MOMENTS = {
-    "DVC notes who reads and writes": Moment("open", r"/rwlock$", times=12, writes=3),
-    "DVC deletes an output": Moment("os.remove", OUTPUT, times=3, stages=("train@vae", "plot")),
+    "DVC notes who reads and writes": Moment("open", r"/rwlock$", skips=range(12), writes=3),
+    "DVC deletes an output": Moment(
+        "os.remove", OUTPUT, skips=range(3), stages=("train@vae", "plot")
+    ),
     "DVC starts a stage": Moment("subprocess.Popen", r"python -m stages\."),
-    "DVC starts a second stage": Moment("subprocess.Popen", r"python -m stages\.", times=2),
-    "a stage writes a file": Moment("open", r"\.part$", True, times=3, writes=1),
-    "a stage names a file": Moment("os.rename", OUTPUT, True, times=2),
+    "DVC starts a second stage": Moment(
+        "subprocess.Popen", r"python -m stages\.", skips=range(1, 2), runs=2
+    ),
+    "a stage writes a file": Moment("open", r"\.part$", True, skips=range(3), writes=1),
+    "a stage names a file": Moment("os.rename", OUTPUT, True, skips=range(2)),
     "a stage deletes its checkpoint": Moment(
         "os.remove",
         r"/\.(checkpoint\.safetensors|owner)$",
@@ -70,12 +75,12 @@ MOMENTS = {
         stages=("train@stib", "train@vae"),
     ),
     "DVC copies to its cache": Moment(
-        "open", rf"{OBJECT}\..*tmp$", False, 2, 1, stages=CACHED, uncached=True
+        "open", rf"{OBJECT}\..*tmp$", False, range(2), 1, stages=CACHED, uncached=True
     ),
     "DVC names a file in its cache": Moment(
-        "os.rename", rf"{OBJECT}[0-9a-f]{{30}}$", False, 2, stages=CACHED, uncached=True
+        "os.rename", rf"{OBJECT}[0-9a-f]{{30}}$", False, range(2), stages=CACHED, uncached=True
     ),
-    "DVC links an output back": Moment("os.rename", OUTPUT, times=2, stages=CACHED),
+    "DVC links an output back": Moment("os.rename", OUTPUT, skips=range(2), stages=CACHED),
     "DVC writes dvc.lock": Moment("open", r"/dvc\.lock$", writes=4000),
     "DVC puts dvc.lock into git's index": Moment("open", r"/\.git/index\.lock$"),
 }
@@ -140,7 +145,7 @@ def main() -> None:
 
 
 def unaimed(chance: random.Random) -> Kill:
-    command = chance.choice(list(COMMANDS))
+    command = drawn_command(chance)
     return Kill(
         stages=(chance.choice(STAGES),) if command != "dvc queue" else QUEUED,
         command=command,
@@ -151,17 +156,21 @@ def unaimed(chance: random.Random) -> Kill:
 
 
 def aimed(chance: random.Random, name: str) -> Kill:
-    moment, command = MOMENTS[name], chance.choice(list(COMMANDS))
-    stages = tuple(chance.sample(moment.stages, min(2, len(moment.stages))))
+    moment, command = MOMENTS[name], drawn_command(chance)
+    stages = tuple(chance.sample(moment.stages, moment.runs))
     return Kill(
         stages=stages if command != "dvc queue" else QUEUED,
         command=command,
         how=chance.choice(list(HOW)),
         cached=chance.random() < 0.5 and not moment.uncached,
         moment=name,
-        skip=chance.randrange(moment.times),
+        skip=chance.choice(moment.skips),
         writes=chance.randint(1, moment.writes) if moment.writes else 0,
     )
+
+
+def drawn_command(chance: random.Random) -> str:
+    return chance.choices(list(COMMANDS), weights=(4, 1, 1))[0]
 
 
 def prepare(folder: Path) -> Clone:
