@@ -41,7 +41,7 @@ def main() -> None:
             return
         for said in mend_rwlock():
             print(f"mended: {said}", flush=True)
-        if any(is_noted(pid) for pid in holders()):  # DVC frees the lock while a stage runs
+        if any(map(is_noted, holders())):  # DVC frees the lock while a stage runs
             print("another DVC is at work: nothing is looked at for damage")
             return
         for said in (*mend_head(), *mend_locks()):
@@ -51,16 +51,17 @@ def main() -> None:
 
 
 def mend_rwlock() -> Iterator[str]:
-    """Deletes DVC's note of who reads and writes what, if it is cut or names only the dead."""
+    """Deletes DVC's note of who reads and writes what, if it is cut or takes others for them."""
     try:
         noted = holders()
     except (ValueError, AttributeError, TypeError, LookupError):
         RWLOCK.unlink()
         yield f"{RWLOCK} was cut short and is deleted"
         return
-    if noted and not any(is_noted(pid) for pid in noted):
+    # Those that have ended DVC strikes out itself.
+    if any(map(psutil.pid_exists, noted)) and not any(map(is_noted, noted)):
         RWLOCK.unlink()
-        yield f"{RWLOCK} named only processes that have ended and is deleted"
+        yield f"{RWLOCK} named processes whose numbers others have by now and is deleted"
 
 
 def holders() -> set[int]:
