@@ -1,5 +1,5 @@
 # `make repro` makes the table and the figures, `make test` proves them, `make check` reads the code,
-# `make bench` measures the cost of training, `make faults` kills the pipeline thirty
+# `make bench` measures the cost of training, `make faults` kills the pipeline eighty
 # times and breaks each file a thousand times.
 # All set up .venv first, and do nothing for that when it is current.
 

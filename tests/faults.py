@@ -1,7 +1,7 @@
-"""Kills the pipeline: afterwards `make repro` must end with the bits of an unbroken run.
+"""Kills the pipeline and damages DVC's files: `make repro` must end with an unbroken run's bits.
 
 `make faults` kills it 40 times after a random time and 40 times at moments that it aims at, those
-where the least is whole; `make test` once at each of them. What a kill leaves is kept if it fails.
+where the least is whole; `make test` once at each of them. What a failure leaves is kept.
 """
 
 import json
@@ -16,6 +16,7 @@ import time
 from argparse import ArgumentParser
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -71,7 +72,7 @@ MOMENTS = {
         "os.remove",
         r"/\.(checkpoint\.safetensors|owner)$",
         True,
-        2,
+        range(2),
         stages=("train@stib", "train@vae"),
     ),
     "DVC copies to its cache": Moment(
@@ -124,12 +125,14 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     unbroken = prepare(folder / "unbroken")
     tally: Counter[str] = Counter()
-    for number, kill in enumerate(kills, 1):
+    cases = [partial(strike, kill=kill) for kill in kills]
+    cases += [partial(harm, damage=damage, chance=chance) for damage in DAMAGES]
+    for number, case in enumerate(cases, 1):
         start = time.monotonic()
-        kept = folder / f"kill-{number}"
-        kill, seen, faults = strike(unbroken, kept / "clone", kill)
+        kept = folder / f"case-{number}"
+        what, seen, faults = case(unbroken, kept / "clone")
         tally.update(seen)
-        print(f"{number}: {kill} [{time.monotonic() - start:.0f} s]", *seen[1:], sep="\n   ")
+        print(f"{number}: {what} [{time.monotonic() - start:.0f} s]", *seen[1:], sep="\n   ")
         if faults:
             tally["FAILED"] += 1
             print(f"   FAILED, and {kept} is kept:", *faults, sep="\n   ")
@@ -137,8 +140,8 @@ def main() -> None:
             shutil.rmtree(kept)
         sys.stdout.flush()
     print(*(f"{times} × {what}" for what, times in sorted(tally.items())), sep="\n")
-    ended = len(kills) - tally["FAILED"]
-    print(f"{ended} of {len(kills)} kills: `make repro` ended with the same bits")
+    ended = len(cases) - tally["FAILED"]
+    print(f"{ended} of {len(cases)} times `make repro` ended with the same bits")
     if tally["FAILED"]:
         sys.exit(1)
     shutil.rmtree(folder)
@@ -191,6 +194,7 @@ def prepare(folder: Path) -> Clone:
     clone.git("config", "user.email", "a@localhost")
     clone.commit()
     clone.dvc("repro")
+    clone.dvc("push")
     clone.commit()
     return clone
 
@@ -206,29 +210,87 @@ def strike(unbroken: Clone, folder: Path, kill: Kill) -> tuple[Kill, list[str], 
         if kill == kill.earlier():
             return kill, [f"{kill.moment}: never"], ["the moment never comes"]
         kill = kill.earlier()
-    plain = clone.copy(folder.parent / "plain")
-    seen = [f"{kill.moment or 'after a while'}: {kill.how} in {kill.command}"]
+    seen, faults = go_on(unbroken, clone, set() if kill.cached else set(kill.stages))
+    what = f"{kill.moment or 'after a while'}: {kill.how} in {kill.command}"
+    return kill, [what, *seen], faults
+
+
+def harm(
+    unbroken: Clone, folder: Path, damage: str, chance: random.Random
+) -> tuple[str, list[str], list[str]]:
+    """Damages a file of DVC's own, as a loss of power may, and lets `make repro` go on."""
+    clone = unbroken.copy(folder)
+    DAMAGES[damage](clone, chance)
+    seen, faults = go_on(unbroken, clone, set())
+    return damage, [damage, *seen], faults
+
+
+def go_on(unbroken: Clone, clone: Clone, needed: set[str]) -> tuple[list[str], list[str]]:
+    """Lets `make repro` go on, which may train anew what has to be; tells what is seen and wrong.
+
+    Where it mends something, plain `dvc repro` is tried in a copy.
+    """
+    plain = clone.copy(clone.folder.parent / "plain")
     code, printed = clone.ended("make", "--old-file=.venv/installed", "repro")
-    (folder.parent / "make-repro.log").write_text(printed)
+    (clone.folder.parent / "make-repro.log").write_text(printed)
     wait_until(lambda: not clone.processes())  # an orphan has stopped as well
-    faults = differences(unbroken, clone)
+    seen, faults = re.findall("^mended: .*", printed, re.MULTILINE), differences(unbroken, clone)
     if code:
         faults.append(f"`make repro` ends with {code}: {last_line(printed)}")
     run = set(re.findall(r"Running stage '(.+?)'", printed))
-    needed = set() if kill.cached else set(kill.stages)
     if again := {stage for stage in run - needed if stage.startswith("train@")}:
         faults.append(f"trained again, though cached: {', '.join(again)}")
     faults += left_over(clone, run)
     if "goes on after step" in printed:
         seen.append("gone on from a checkpoint")
-    if mended := re.findall("^mended: .*", printed, re.MULTILINE):
-        seen += mended
+    if "mended: " in printed:
         code, printed = plain.ended(plain.tools / "dvc", "repro")
-        found = (
-            [f"ends with {code}: {last_line(printed)}"] if code else differences(unbroken, plain)
-        )
-        seen.append(f"plain `dvc repro` {'; '.join(found) or 'ends with the same bits'}")
-    return kill, seen, faults
+        ended = [f"ends with {code}: {last_line(printed)}"] if code else []
+        found = ended or differences(unbroken, plain) or ["ends with the same bits"]
+        seen.append(f"plain `dvc repro` {'; '.join(found)}")
+    return seen, faults
+
+
+def cut(path: Path, size: int) -> None:
+    mode = path.stat().st_mode
+    content = path.read_bytes()[:size]
+    path.unlink()
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def cut_lock(clone: Clone, chance: random.Random) -> None:
+    cut(clone.folder / "dvc.lock", chance.randrange(len(clone.text("dvc.lock"))))
+
+
+def cut_cached(clone: Clone, chance: random.Random) -> None:
+    path = cached_paths(clone, "train@vae")[-1]
+    cut(path, chance.randrange(path.stat().st_size))
+
+
+def cut_the_only(clone: Clone, chance: random.Random) -> None:
+    cut_cached(clone, chance)
+    (clone.folder / "models/vae/weights.safetensors").unlink()
+
+
+def note_another(clone: Clone, chance: random.Random) -> None:
+    info = {"pid": os.getpid(), "cmd": "dvc repro"}
+    path = clone.folder / ".dvc/tmp/rwlock"
+    path.write_text(json.dumps({"write": {str(clone.folder / "data/params.checked"): info}}))
+    os.utime(path, (1e9, 1e9))
+
+
+DAMAGES = {
+    "dvc.lock is empty": lambda clone, chance: cut(clone.folder / "dvc.lock", 0),
+    "dvc.lock is cut": cut_lock,
+    "a cached file is cut": cut_cached,
+    "a cached file is cut and nowhere else but in the remote": cut_the_only,
+    "the rwlock is cut": lambda clone, chance: cut(clone.folder / ".dvc/tmp/rwlock", 1),
+    "the rwlock names a process whose number is another's": note_another,
+    "the lock names a process that has ended": lambda clone, chance: (
+        clone.folder / ".dvc/tmp/lock"
+    ).write_text("1\n"),
+}
 
 
 def killed(clone: Clone, kill: Kill) -> bool:
@@ -283,9 +345,14 @@ def aim(kill: Kill, hit: Path) -> dict[str, str]:
 
 def forget(clone: Clone, stage: str) -> None:
     """Deletes what DVC's cache has of a stage, so that it has to be run again."""
-    for out in yaml.safe_load(clone.text("dvc.lock"))["stages"][stage]["outs"]:
-        cached = clone.folder / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:]
-        cached.unlink(missing_ok=True)
+    for path in cached_paths(clone, stage):
+        path.unlink(missing_ok=True)
+
+
+def cached_paths(clone: Clone, stage: str) -> list[Path]:
+    outs = yaml.safe_load(clone.text("dvc.lock"))["stages"][stage]["outs"]
+    cache = clone.folder / ".dvc/cache/files/md5"
+    return [cache / out["md5"][:2] / out["md5"][2:] for out in outs]
 
 
 def differences(unbroken: Clone, clone: Clone) -> list[str]:
