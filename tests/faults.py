@@ -304,6 +304,7 @@ def killed(clone: Clone, kill: Kill) -> bool:
         clone.run(*command)
         command = (clone.tools / "dvc", "queue", "start")
     hit, log = clone.folder.parent / "hit", clone.folder.parent / "kill.log"
+    hit.unlink(missing_ok=True)
     aiming = replace(clone, environ={**clone.environ, **aim(kill, hit)}) if kill.moment else clone
     with aiming.start(*command, log=log, start_new_session=True) as run:
         if queued:  # in a process of its own
