@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DELETE_ON_ERROR:
 
 repro: setup
-	python -m stages.mend
+	python mend.py
 	dvc repro
 	@cat metrics/table.md
 

@@ -83,7 +83,6 @@ MOMENTS = {
     ),
     "DVC links an output back": Moment("os.rename", OUTPUT, skips=range(2), stages=CACHED),
     "DVC writes dvc.lock": Moment("open", r"/dvc\.lock$", writes=4000),
-    "DVC puts dvc.lock into git's index": Moment("open", r"/\.git/index\.lock$"),
 }
 
 

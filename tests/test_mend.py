@@ -9,7 +9,15 @@ import sys
 import pytest
 from clones import ROOT
 
-from stages.mend import complete, mend_cache, mend_head, mend_locks, mend_rwlock, whole_stages
+from mend import (
+    complete,
+    delete_temporaries,
+    mend_cache,
+    mend_head,
+    mend_locks,
+    mend_rwlock,
+    whole_stages,
+)
 
 LOCK = (ROOT / "dvc.lock").read_text()
 COMMITTED = whole_stages(LOCK)
@@ -194,6 +202,17 @@ def test_a_damaged_file_of_the_cache_without_another_copy_is_deleted(cached, fol
     (said,) = mend_cache()
     assert "no other copy" in said
     assert not cached.exists()
+
+
+def test_what_dvc_had_begun_to_copy_is_deleted_and_nothing_else(folder):
+    (folder / "data").mkdir()
+    begun = folder / "data/.omApOJFkuCvaqP7vtREXWg.tmp"
+    others = [folder / "data/mine.tmp", folder / "data/.mine.tmp"]
+    for path in (begun, *others):
+        path.touch()
+    (said,) = delete_temporaries()
+    assert str(begun.relative_to(folder)) in said
+    assert sorted((folder / "data").iterdir()) == sorted(others)
 
 
 def test_git_is_put_back_on_the_branch_that_an_experiment_left(folder):

@@ -25,6 +25,14 @@ STAGE = re.compile(r"^(?=  [^ \0])", re.MULTILINE)
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the other takes seconds
 LOCKS = "dvc.lock", "studies/dvc.lock", "examples/*/dvc.lock"
 CACHE, RWLOCK, GUARD = Path(".dvc/cache/files/md5"), Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/lock")
+TEMPORARIES = (
+    f"{CACHE}/*",
+    "data",
+    "models/*",
+    "evaluations",
+    "examples/*/data",
+    "examples/*/models/*",
+)
 EXPERIMENT = "refs/exps/exec/EXEC_HEAD"  # of git, while one runs in the workspace
 
 
@@ -44,7 +52,7 @@ def main() -> None:
         if any(map(is_noted, holders())):  # DVC frees the lock while a stage runs
             print("another DVC is at work: nothing is looked at for damage")
             return
-        for said in (*mend_head(), *mend_locks()):
+        for said in (*mend_head(), *mend_locks(), *delete_temporaries()):
             print(f"mended: {said}", flush=True)
     for said in mend_cache():  # which asks DVC
         print(f"mended: {said}", flush=True)
@@ -163,6 +171,15 @@ def in_git(path: Path) -> dict[str, str]:
         if stages and HEAD + "".join(stages.values()) == shown:
             return stages
     return {}
+
+
+def delete_temporaries() -> Iterator[str]:
+    """Deletes what DVC had begun to copy; some of it lies where git would add it."""
+    for folder in TEMPORARIES:
+        for path in sorted(Path().glob(f"{folder}/.*.tmp")):
+            if re.fullmatch(r"\.[\w-]{22}\.tmp", path.name):
+                path.unlink()
+                yield f"{path}, a copy that DVC had begun, is deleted"
 
 
 def mend_cache() -> Iterator[str]:
