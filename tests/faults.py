@@ -82,7 +82,7 @@ MOMENTS = {
         "os.rename", rf"{OBJECT}[0-9a-f]{{30}}$", False, range(2), stages=CACHED, uncached=True
     ),
     "DVC links an output back": Moment("os.rename", OUTPUT, skips=range(2), stages=CACHED),
-    "DVC writes dvc.lock": Moment("open", r"/dvc\.lock$", writes=4000),
+    "DVC writes dvc.lock": Moment("open", r"/dvc\.lock$", writes=2200),
 }
 
 
