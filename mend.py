@@ -24,7 +24,9 @@ HEAD = "schema: '2.0'\nstages:\n"  # of a lock, before its stages
 STAGE = re.compile(r"^(?=  [^ \0])", re.MULTILINE)
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the other takes seconds
 LOCKS = "dvc.lock", "studies/dvc.lock", "examples/*/dvc.lock"
-CACHE, RWLOCK, GUARD = Path(".dvc/cache/files/md5"), Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/lock")
+CACHE, RUNS = Path(".dvc/cache/files/md5"), Path(".dvc/cache/runs")
+RWLOCK, GUARD = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/lock")
+FILE = re.compile(r"- path: (.+)\n +hash: md5\n +md5: ([0-9a-f]{32})\n")
 TEMPORARIES = (
     f"{CACHE}/*",
     "data",
@@ -52,7 +54,7 @@ def main() -> None:
         if any(map(is_noted, holders())):  # DVC frees the lock while a stage runs
             print("another DVC is at work: nothing is looked at for damage")
             return
-        for said in (*mend_head(), *mend_locks(), *delete_temporaries()):
+        for said in (*mend_head(), *mend_locks(), *delete_temporaries(), *cache_what_is_made()):
             print(f"mended: {said}", flush=True)
     for said in mend_cache():  # which asks DVC
         print(f"mended: {said}", flush=True)
@@ -189,26 +191,37 @@ def mend_cache() -> Iterator[str]:
         if md5(cached) == name:
             continue
         cached.unlink()
-        pattern = rf"- path: (.+)\n +hash: md5\n +md5: {name}\n"
         outs = {
-            (lock.parent, path)
+            (lock, path)
             for lock in locks()
-            for path in re.findall(pattern, lock.read_text(errors="replace"))
+            for path, of in FILE.findall(lock.read_text(errors="replace"))
+            if of == name
         }
-        copies = [folder / path for folder, path in outs] + [Path(path) for _, path in outs]
-        for copy in copies:
-            if copy.is_file() and md5(copy) == name:
+        if copy := next(filter(None, (find(path, name) for _, path in outs)), None):
+            write_bytes(cached, copy.read_bytes())
+            yield f"{cached} was damaged and is copied from {copy}"
+            continue
+        if outs:
+            fetch = ["dvc", "fetch", "--quiet", *(str(lock.parent / path) for lock, path in outs)]
+            subprocess.run(fetch, stderr=subprocess.DEVNULL)
+        how = "fetched from the remote" if cached.exists() else "deleted: there is no other copy"
+        yield f"{cached} was damaged and is {how}"
+
+
+def cache_what_is_made() -> Iterator[str]:
+    """Caches what DVC was killed before caching: it would delete that and run the stage again."""
+    for run in sorted(RUNS.glob("??/*/*")):  # DVC notes a run before it caches the outputs
+        for path, name in FILE.findall(run.read_text(errors="replace").partition("\nouts:")[2]):
+            cached = CACHE / name[:2] / name[2:]
+            if not cached.exists() and (copy := find(path, name)):
                 write_bytes(cached, copy.read_bytes())
-                yield f"{cached} was damaged and is copied from {copy}"
-                break
-        else:
-            fetch = ["dvc", "fetch", "--quiet", *(str(folder / path) for folder, path in outs)]
-            if outs:
-                subprocess.run(fetch, stderr=subprocess.DEVNULL)
-            how = (
-                "fetched from the remote" if cached.exists() else "deleted: there is no other copy"
-            )
-            yield f"{cached} was damaged and is {how}"
+                yield f"{copy} was made but not yet cached"
+
+
+def find(path: str, name: str) -> Path | None:
+    """Returns where in the workspace the file is, if it still is the one of that MD5."""
+    copies = [folder / path for folder in (Path(), *(lock.parent for lock in locks()))]
+    return next((copy for copy in copies if copy.is_file() and md5(copy) == name), None)
 
 
 def md5(path: Path) -> str:

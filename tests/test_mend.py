@@ -10,6 +10,7 @@ import pytest
 from clones import ROOT
 
 from mend import (
+    cache_what_is_made,
     complete,
     delete_temporaries,
     mend_cache,
@@ -202,6 +203,26 @@ def test_a_damaged_file_of_the_cache_without_another_copy_is_deleted(cached, fol
     (said,) = mend_cache()
     assert "no other copy" in said
     assert not cached.exists()
+
+
+def test_what_was_made_but_not_cached_is_cached_and_what_it_was_made_of_is_not(cached, folder):
+    (folder / "code.py").touch()
+    of = "- path: {}\n  hash: md5\n  md5: {}\n  size: 7\n".format
+    deps = of("code.py", hashlib.md5(b"").hexdigest())
+    name = cached.parent.name + cached.name
+    outs = of("models/vae/history.csv", name) + of("models/vae/weights.safetensors", "0" * 32)
+    run = folder / ".dvc/cache/runs/ab/abc/def"
+    run.parent.mkdir(parents=True)
+    run.write_text(f"cmd: a\ndeps:\n{deps}outs:\n{outs}")
+    assert not [*cache_what_is_made()]
+    whole = cached.read_bytes()
+    cached.unlink()
+    (said,) = cache_what_is_made()
+    assert said == "models/vae/history.csv was made but not yet cached"
+    assert cached.read_bytes() == whole
+    cached.unlink()
+    (folder / "models/vae/history.csv").write_text("changed since")
+    assert not [*cache_what_is_made()]
 
 
 def test_what_dvc_had_begun_to_copy_is_deleted_and_nothing_else(folder):
