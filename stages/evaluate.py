@@ -1,6 +1,7 @@
-"""Measures a trained model on the test set into metrics/<model>.json and evaluations/."""
+"""Measures a trained model on the test set into metrics/<model>.json and evaluations/<model>.*."""
 
 from argparse import ArgumentParser
+from dataclasses import asdict
 
 import torch
 
@@ -25,6 +26,7 @@ def main() -> None:
         neighbours=params.evaluate.neighbours,
         critic_steps=params.evaluate.critic_steps,
         generator=generator,
+        refine=params.evaluate.refine,
     )
     known = evaluation.metrics
     if params.data.finite:
@@ -35,6 +37,7 @@ def main() -> None:
         known = {**known, "generalisation_gap": gap}
     metrics = summarize(known)
     write_arrays(f"evaluations/{key}.npz", evaluation.arrays)
+    write_json(f"evaluations/{key}.json", asdict(evaluation.verdict))
     write_json(f"metrics/{key}.json", metrics)
     print(f"metrics/{key}.json:", metrics)
 

@@ -1,40 +1,59 @@
-"""Finds other inputs with the same target: the learned symmetry applied to the rows of a csv."""
+"""Finds other inputs with the same target: the learned symmetry applied to the rows of a table."""
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
 
 from stages import plain_errors
-from symmetry.artifacts import read_csv, read_dataset, write_csv
+from symmetry.artifacts import read_dataset
 from symmetry.checkpoints import load
+from symmetry.data import Array, Table
 from symmetry.models import Model
+from symmetry.sheets import Sheet, read_names, read_pieces, write_pieces
 from symmetry.symmetries import partners
+
+AT_ONCE = 2**15  # partners; so many take the memory, however many there are in all
+FAR = 20  # standard deviations from the mean of the training rows; no model saw such a row
 
 
 def main() -> None:
     parser = ArgumentParser(
         description=__doc__,
-        epilog="Each output row holds the number of its input row (from 0), a partner x, the "
-        "predicted y of the partner, and change: sum |y of partner - y of row|, both predicted.",
+        epilog="Each output row holds the number of its input row (from 0), the copy of the model "
+        "(from 0), a partner x, the predicted y of the partner, change: sum |y of partner - y of "
+        "row|, both predicted; then own_…, the row's x, its y if the file has it, and its "
+        "predicted y. Where x has a column of such a name, the other one ends in _.",
     )
     parser.add_argument(
         "rows",
         type=Path,
-        help="csv with a header and the columns of x that the model knows by name, or, where it "
-        "knows none, with x in its first columns",
+        help="csv with a header, or Parquet, with the columns of x that the model knows by name, "
+        "or, where it knows none, with x in its first columns; read as the training rows were",
     )
     parser.add_argument("--count", type=int, default=20, help="partners of each row [20]")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="csv to write")
-    parser.add_argument("--model", type=Path, default="models/stib/weights.safetensors")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="csv, or .parquet, to write"
+    )
+    parser.add_argument("--model", type=Path, default="models/stib_flow/weights.safetensors")
     parser.add_argument(
         "--pool", type=Path, help="whose Z0 to take [data/validation.npz of the model's pipeline]"
     )
     parser.add_argument("--copy", type=int, default=0, help="which seed of the model [0]")
     parser.add_argument("--seed", type=int, default=0, help="of the draw of partners [0]")
+    parser.add_argument(
+        "--bad-rows",
+        choices=("refuse", "drop"),
+        help="whether rows with missing or bad cells end the run or get no partners, however many "
+        "[as in training]",
+    )
     arguments = parser.parse_args()
     model = load(arguments.model)
     if arguments.count < 1 or not 0 <= arguments.copy < model.sizes.stack:
@@ -42,31 +61,36 @@ def main() -> None:
             f"--count is {arguments.count}, allowed is 1 or more; --copy is {arguments.copy}, "
             f"allowed is 0 to {model.sizes.stack - 1}"
         )
-    x, y = columns(arguments.rows, model)
-    pool = arguments.pool or arguments.model.absolute().parents[2] / "data" / "validation.npz"
-    moved = partners(
-        model,
-        x,
-        arguments.count,
-        torch.Generator().manual_seed(arguments.seed),
-        pool=torch.as_tensor(read_dataset(pool).x, dtype=torch.float32),
-        y=y if model.decodes_from_y else None,
-    )[arguments.copy]
-    before = predictions(model, x, arguments.copy)
-    x_names, y_names = names(model)
-    table = []
-    for partner in moved:
-        after = predictions(model, partner, arguments.copy)
-        for row, (point, old, new) in enumerate(zip(partner, before, after, strict=True)):
-            cells = {name: round(v, 6) for name, v in zip(x_names, point.tolist(), strict=True)}
-            if len(new):
-                predicted = zip(y_names, new.tolist(), strict=True)
-                cells |= {f"{name}_hat": round(v, 6) for name, v in predicted}
-            change = {"change": round(float((new - old).abs().sum()), 6)} if len(new) else {}
-            table.append({"row": row, **cells, **change})
-    table.sort(key=lambda cells: cells["row"])
-    write_csv(arguments.output, table)
-    print(f"{arguments.output}: {len(table)} partners of {len(x)} rows", file=sys.stderr)
+    table = (model.units and model.units.table) or Table()
+    if arguments.bad_rows is not None:
+        table = replace(table, bad_rows=arguments.bad_rows, most_dropped=1)
+    needed, known = columns(read_names(arguments.rows, table), arguments.rows, model)
+    place = arguments.pool or arguments.model.absolute().parents[2] / "data" / "validation.npz"
+    pool = torch.as_tensor(read_dataset(place).x, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(arguments.seed)
+    rows, strangers, said = 0, 0, list[str]()
+
+    def found() -> Iterator[dict[str, NDArray[np.generic]]]:
+        nonlocal rows, strangers
+        pieces = read_pieces(arguments.rows, needed, table, optional=known, say=said.append)
+        with tqdm(total=100, unit="%", disable=not sys.stderr.isatty()) as bar:
+            for part in parts_of(pieces, max(1, AT_ONCE // arguments.count)):
+                yield of_rows(model, part, known, arguments.count, arguments.copy, generator, pool)
+                unlike = part.rows[far(model, part.numbers)]
+                if len(unlike) and not strangers:
+                    said.append(
+                        f"{arguments.rows}: row {unlike[0] + 1} is more than {FAR} standard "
+                        "deviations from the training rows"
+                    )
+                strangers += len(unlike)
+                rows += len(part.rows)
+                bar.update(int(100 * part.read) - bar.n)
+
+    write_pieces(arguments.output, found())
+    if strangers:
+        said.append(f"{strangers} rows are so far from them that their partners mean nothing")
+    told = f"{arguments.output}: {rows * arguments.count} partners of {rows} rows"
+    print(*said, told, sep="\n", file=sys.stderr)
 
 
 def names(model: Model) -> tuple[Sequence[str], Sequence[str]]:
@@ -77,40 +101,95 @@ def names(model: Model) -> tuple[Sequence[str], Sequence[str]]:
     return [f"x{i + 1}" for i in range(sizes.x)], [f"y{i + 1}" for i in range(sizes.y)]
 
 
-def columns(path: Path, model: Model) -> tuple[torch.Tensor, torch.Tensor]:
-    """Reads x, and y where the model decodes from it, by name or from a csv's first columns."""
-    rows = read_csv(path)
+def columns(found: Sequence[str], path: Path, model: Model) -> tuple[list[str], list[str]]:
+    """Chooses the columns that a model needs, x and, where it decodes from it, y; and other y.
+
+    Raises:
+        ValueError: If the file has too few columns, or lacks one that the model knows by name.
+    """
     x_size, y_size = model.sizes.x, model.sizes.y if model.decodes_from_y else 0
-    found = list(rows[0]) if rows else []
     if len(found) < x_size + y_size:
         raise ValueError(
-            f"{path} has {len(rows)} rows of {len(found)} columns; the model takes {x_size} of x"
+            f"{path} has {len(found)} columns; the model takes {x_size} of x"
             + (f" and {y_size} of y" if y_size else "")
         )
-    needed = found[: x_size + y_size]
-    if model.units is not None:
-        needed = [*model.units.x.names, *(model.units.y.names if y_size else ())]
-        absent = [name for name in needed if name not in found]
-        if absent:
-            raise ValueError(
-                f"{path} has no column {', '.join(map(repr, absent))}, which the model was "
-                f"trained on; it has {', '.join(map(repr, found))}"
-            )
-    try:
-        values = np.array([[float(row[name]) for name in needed] for row in rows])
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        raise ValueError(f"{path}: row {bad[0, 0] + 1}, column {bad[0, 1] + 1} is not finite")
-    table = torch.as_tensor(values, dtype=torch.float32)
-    return table[:, :x_size], table[:, x_size:]
+    if model.units is None:
+        return list(found[: x_size + y_size]), []
+    needed = [*model.units.x.names, *(model.units.y.names if y_size else ())]
+    absent = [name for name in needed if name not in found]
+    if absent:
+        raise ValueError(
+            f"{path} has no column {', '.join(map(repr, absent))}, which the model was "
+            f"trained on; it has {', '.join(map(repr, found))}"
+        )
+    return needed, [name for name in model.units.y.names if name in found and not y_size]
 
 
-def predictions(model: Model, x: torch.Tensor, copy: int) -> torch.Tensor:
+def parts_of(pieces: Iterable[Sheet], size: int) -> Iterator[Sheet]:
+    """Yields the pieces of a file in parts of at most so many rows."""
+    before = 0.0
+    for piece in pieces:
+        count = len(piece.rows)
+        for start in range(0, count, size):
+            some = slice(start, start + size)
+            read = before + (piece.read - before) * min(start + size, count) / count
+            yield replace(piece, numbers=piece.numbers[some], rows=piece.rows[some], read=read)
+        before = piece.read
+
+
+def far(model: Model, numbers: Array) -> NDArray[np.bool_]:
+    """Tells which rows, with x in their first columns, the model saw nothing like."""
+    if model.units is None:
+        return np.zeros(len(numbers), bool)
+    columns = model.units.x
+    distance = np.abs(numbers[:, : len(columns.names)] - columns.mean) / columns.std
+    return np.asarray((distance > FAR).any(1))
+
+
+def of_rows(
+    model: Model,
+    sheet: Sheet,
+    known: Sequence[str],
+    count: int,
+    copy: int,
+    generator: torch.Generator,
+    pool: Tensor,
+) -> dict[str, NDArray[np.generic]]:
+    """Finds the partners of rows with one copy of a model, as columns by name."""
+    x_names, y_names = names(model)
+    size = len(x_names)
+    rows = torch.as_tensor(sheet.numbers, dtype=torch.float32)
+    x, y = rows[:, :size], rows[:, size : size + len(y_names)] if model.decodes_from_y else None
+    moved = partners(model, x, count, generator, pool=pool, y=y)[copy]
+    moved = moved.transpose(0, 1).flatten(0, 1)  # (n · count, x_size)
+    before = predictions(model, x, copy).repeat_interleave(count, 0)
+    after = predictions(model, moved, copy)
+    predicted = [f"{name}_hat" for name in y_names[: after.shape[1]]]
+    own = [*x_names, *(y_names if model.decodes_from_y else known)]
+    table: dict[str, NDArray[np.generic]] = {}
+
+    def add(name: str, values: NDArray[np.generic]) -> None:
+        while name in table or name in x_names:
+            name += "_"
+        table[name] = values
+
+    add("row", sheet.rows.repeat(count))
+    add("copy", np.full(len(moved), copy))
+    table |= zip(x_names, moved.numpy().T, strict=True)
+    for name, values in zip(predicted, after.numpy().T, strict=True):
+        add(name, values)
+    if predicted:
+        add("change", (after - before).abs().sum(1).numpy())
+    for name, values in zip(own, sheet.numbers.T, strict=True):
+        add(f"own_{name}", values.repeat(count))
+    for name, values in zip(predicted, before.numpy().T, strict=True):
+        add(f"own_{name}", values)
+    return table
+
+
+def predictions(model: Model, x: Tensor, copy: int) -> Tensor:
     """Predicts y with one copy; no columns where the model predicts none."""
-    code = model.encode(x)
-    y_hat = model.predict(code.invariant, code.target)
+    y_hat = model.prediction(x)
     return x.new_empty(len(x), 0) if y_hat is None else y_hat[copy]
 
 

@@ -12,12 +12,11 @@ from symmetry.figures import information, latent_space, orbits, reconstruction, 
 from symmetry.tables import history_frame, training_curves
 
 CURVES = {"objective": "objective", "x_mae": "X MAE", "y_mae": "Y MAE"}
-OURS = ("stib",)  # those that make Z0 independent
-SPLIT = ("stib_wo_reg", "stib")  # those that the paper draws, beside VAE
+OURS = {"stib_flow": "flow", "stib": "dependence"}  # make Z0 independent, each by a term
+SPLIT = ("stib_wo_reg", "stib", "stib_flow")  # beside VAE, whose first two latents are drawn
 LEAK = "mi_z0_y_sampled"
-ARRAYS = ("invariant", "target", "signal_to_noise", "x_hat", "orbits")
+ARRAYS = ("invariant", "target", "along", "x_hat", "orbits")
 COLUMNS = ("step", "seed", "objective", "x_mae")
-WATCHED = ("dependence", "y_mae")
 
 
 def main() -> None:
@@ -30,7 +29,10 @@ def main() -> None:
     metrics = {key: read_metrics(f"metrics/{key}.json", [LEAK]) for key in keys}
     histories = {
         key: history_frame(
-            read_csv(f"models/{key}/history.csv", [*COLUMNS, *(WATCHED if key in OURS else ())])
+            read_csv(
+                f"models/{key}/history.csv",
+                [*COLUMNS, *((OURS[key], "y_mae") if key in OURS else ())],
+            )
         )
         for key in keys
     }
@@ -46,16 +48,16 @@ def main() -> None:
             first, second = np.column_stack([invariant, target]).T[:2]
             codes["VAE (first two latents)"] = first, second
         elif key in SPLIT:
-            live = evaluations[key]["signal_to_noise"].argmax()
-            codes[key.upper()] = invariant[:, live], target[:, 0]
+            codes[key.upper()] = evaluations[key]["along"], target[:, 0]
     write_figure("plots/latent_space.png", latent_space(codes, colour))
     baselines = sorted(set(keys) - set(OURS), key=lambda key: metrics[key][LEAK])[:1]
-    drawn = [*[key for key in OURS if key in keys][:1], *baselines]
+    ours = [key for key in OURS if key in keys]
+    drawn = [*ours, *baselines]
     plane = params.data.plane
     kind = "partners" if plane.dots else "orbits"
     named = {key.upper(): evaluations[key][kind] for key in drawn}
     write_figure("plots/orbits.png", orbits(named, plane))
-    watched = {key.upper(): histories[key] for key in OURS if key in keys}
+    watched = {key.upper(): (OURS[key], histories[key]) for key in ours}
     write_figure("plots/information.png", information(watched))
     curves = training_curves({k.upper(): one for k, one in histories.items()}, list(CURVES))
     write_bytes("plots/training.csv", curves.to_csv(index=False).encode())

@@ -31,6 +31,7 @@ def main() -> None:
             neighbours=params.evaluate.neighbours,
             critic_steps=params.evaluate.critic_steps,
             generator=torch.Generator().manual_seed(params.evaluate.seed),
+            refine=params.evaluate.refine,
         )
         known = {name: values for name, values in evaluation.metrics.items() if values is not None}
         rows = [

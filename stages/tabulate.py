@@ -5,10 +5,11 @@ from argparse import ArgumentParser
 from numpy.random import default_rng
 
 from stages import plain_errors, read_params
-from symmetry.artifacts import read_dataset, read_metrics, write_bytes
+from symmetry.artifacts import read_dataset, read_json, read_metrics, write_bytes
 from symmetry.estimators import permutation_null, whiten
+from symmetry.referee import Verdict
 from symmetry.references import reference_rows
-from symmetry.tables import comparison, markdown, shortcomings
+from symmetry.tables import comparison, markdown
 
 
 def main() -> None:
@@ -22,22 +23,32 @@ def main() -> None:
     table = comparison(metrics, references, task.published)
     # Normal draws stand for Z0: how wide the band is depends on the estimator and the sizes.
     generator = default_rng(params.evaluate.seed)
-    width = max(params.models.block(key).sizes()["invariant"] for key in metrics)
+    sizes = [params.models.block(key).sizes() for key in metrics]
+    widths: list[int] = [of.get("invariant", test.x.shape[1]) for of in sizes]
     null = permutation_null(
-        generator.standard_normal((len(test), width)),
+        generator.standard_normal((len(test), max(widths))),
         whiten(test.y),
         generator,
         neighbours=neighbours,
     )
-    warnings = {}
-    if not task.published:  # the paper's table shows on purpose how its baselines fail
-        constant = references["Constant prediction"]
-        for key, measured in metrics.items():
-            warnings[key.upper()] = shortcomings(measured, constant, null)
-    text = markdown(table, null, test.units is not None, warnings)
+    verdicts = {key.upper(): read_verdict(f"evaluations/{key}.json") for key in metrics}
+    names = test.units.x.names if test.units else ()
+    spreads = {
+        key.upper(): {name: measured[f"spread.{name}"] for name in names}
+        for key, measured in metrics.items()
+    }
+    text = markdown(table, null, test.units is not None, verdicts, spreads)
     write_bytes("metrics/table.csv", table.to_csv(index=False, float_format="%.4f").encode())
     write_bytes("metrics/table.md", text.encode())
     print(text)
+
+
+def read_verdict(path: str) -> str:
+    """Reads what the referee said of a model, in words."""
+    try:
+        return str(Verdict.from_json(read_json(path)))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no verdict: {error!r}") from None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ __all__ = [
     "read_metrics",
     "read_tensors",
     "read_yaml",
+    "replacing",
     "write_arrays",
     "write_bytes",
     "write_csv",
@@ -67,13 +68,21 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         OSError: If they cannot be written, for instance to a full disk. It names the file and
             the number of bytes; an old file stays as it was and nothing else is left.
     """
-    with _replacing(path, len(content)) as file:
+    with replacing(path, len(content)) as file:
         file.write(content)
 
 
 @contextmanager
-def _replacing(path: str | Path, size: int) -> Iterator[IO[bytes]]:
-    # A file to write, which takes the place of the old one when all is written.
+def replacing(path: str | Path, size: int | None = None) -> Iterator[IO[bytes]]:
+    """Opens a file to write, which takes the place of the old one when all is written.
+
+    Arguments:
+        path: The file to write; its folder is made if need be.
+        size: How many bytes will be written, where it is known, for the error.
+
+    Raises:
+        OSError: If they cannot be written, as in :func:`write_bytes`.
+    """
     path = Path(path)
     name = f".{path.name[:100]}."  # with what makes it unique it must not become too long
     try:
@@ -97,7 +106,9 @@ def _replacing(path: str | Path, size: int) -> Iterator[IO[bytes]]:
         finally:
             os.close(folder)
     except OSError as error:
-        reason = f"{error.strerror or error}; {size} bytes were to be written"
+        reason = str(error.strerror or error)
+        if size is not None:
+            reason += f"; {size} bytes were to be written"
         raise OSError(error.errno, reason, str(path)) from error
 
 
@@ -118,7 +129,7 @@ def _parsing(path: str | Path, kind: str) -> Iterator[BinaryIO]:
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Writes named arrays to an uncompressed npz file."""
     size = sum(array.nbytes for array in arrays.values())
-    with _replacing(path, size) as file:  # not through memory: data sets are large
+    with replacing(path, size) as file:  # not through memory: data sets are large
         np.savez(file, allow_pickle=False, **arrays)
 
 
@@ -319,7 +330,8 @@ def read_metrics(path: str | Path, names: Iterable[str] = ()) -> dict[str, Any]:
     return content
 
 
-_DECIMAL = {
+_YAML_1_2 = {
+    "tag:yaml.org,2002:bool": r"(true|True|TRUE|false|False|FALSE)$",
     "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][0-9]*)$",
     "tag:yaml.org,2002:float": r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"
     r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$",
@@ -330,7 +342,8 @@ class _YamlLoader(yaml.SafeLoader):
     """Reads YAML as DVC does, where PyYAML by itself would not.
 
     A key stands once. Numbers are decimal: 010 is the number 8 to PyYAML and 10 to DVC, 1:30 the
-    number 90 to PyYAML; here they are text, which no number parameter takes.
+    number 90 to PyYAML; here they are text, which no number parameter takes. And a column may be
+    named NO or on, which are truth values to PyYAML.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -343,11 +356,11 @@ class _YamlLoader(yaml.SafeLoader):
 
 
 _YamlLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _DECIMAL]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _YAML_1_2]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-for _tag, _pattern in _DECIMAL.items():
-    _YamlLoader.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
+for _tag, _pattern in _YAML_1_2.items():
+    _YamlLoader.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789tTfF"))
 
 
 def read_yaml(path: str | Path) -> Any:

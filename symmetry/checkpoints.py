@@ -1,20 +1,20 @@
 """Models, and trainings under way, as files that carry all that rebuilds them."""
 
-__all__ = ["History", "load", "load_state", "save", "save_state"]
+__all__ = ["History", "described", "load", "load_state", "rebuilt", "save", "save_state"]
 
 import json
 import math
 import reprlib
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from symmetry.artifacts import read_tensors, write_tensors
+from symmetry.artifacts import Arrays, read_tensors, write_tensors
 from symmetry.data import Units
 from symmetry.models import MODELS, Model, Sizes
 
@@ -23,26 +23,40 @@ History = list[dict[str, float]]
 
 
 def save(path: str | Path, model: Model) -> None:
-    """Saves a model: its tensors; its key, sizes, loss weights and units as metadata."""
-    tensors = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
-    metadata = {
-        "model": model.key,
-        "sizes": json.dumps(asdict(model.sizes)),
-        "weights": json.dumps(model.weights),
-    }
-    if model.units is not None:
-        metadata["units"] = json.dumps(asdict(model.units))
-    write_tensors(path, tensors, metadata)
+    """Saves a model as :func:`described`."""
+    write_tensors(path, *described(model))
 
 
 def load(path: str | Path) -> Model:
     """Loads a model that :func:`save` wrote, on the CPU.
 
     Raises:
+        ValueError: As :func:`rebuilt`, or if it is not a safetensors file.
+    """
+    return rebuilt(path, *read_tensors(path))
+
+
+def described(model: Model) -> tuple[Arrays, dict[str, str]]:
+    """Lists a model's tensors and, as metadata, its key, sizes, weights, units and range."""
+    tensors = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+    metadata = {
+        "model": model.key,
+        "sizes": json.dumps(asdict(model.sizes)),
+        "weights": json.dumps(model.weights),
+        "range": json.dumps([model.low.tolist(), model.high.tolist()]),
+    }
+    if model.units is not None:
+        metadata["units"] = json.dumps(asdict(model.units))
+    return tensors, metadata
+
+
+def rebuilt(path: str | Path, tensors: Arrays, metadata: Mapping[str, str]) -> Model:
+    """Rebuilds a model, on the CPU, from what :func:`described` lists and a file held.
+
+    Raises:
         ValueError: If the file is not one of a model, or its tensors do not fit its sizes, are of
             another type or not finite.
     """
-    tensors, metadata = read_tensors(path)
     if metadata.get("model") not in MODELS:
         raise ValueError(
             f"{path} holds the model {metadata.get('model')!r}; known are {', '.join(MODELS)}"
@@ -52,7 +66,8 @@ def load(path: str | Path) -> Model:
         weights = json.loads(metadata["weights"])
         units = Units.from_json(json.loads(metadata["units"])) if "units" in metadata else None
         # No tensor has a side of 2³¹; a weight may be any number that params.yaml may hold.
-        _check_numbers(asdict(sizes), (int,), below=2**31)
+        _check_numbers(asdict(replace(sizes, noise=0)), (int,), below=2**31)
+        _check_numbers({"noise": sizes.noise}, (int, float), below=math.inf)
         _check_numbers(weights, (int, float), below=math.inf)
         state = {name: torch.from_numpy(array) for name, array in tensors.items()}
         # What the file claims costs no memory on this device until the tensors bear it out.
@@ -61,6 +76,7 @@ def load(path: str | Path) -> Model:
         _check_tensors(state, claimed)
         model = MODELS[metadata["model"]](sizes, weights, units)
         model.load_state_dict(state)
+        _restore_range(model, json.loads(metadata["range"]))
     except Exception as error:  # whichever part of the building it breaks
         reason = textwrap.shorten(str(error), 300)
         raise ValueError(f"{path} does not describe a model: {reason}") from None
@@ -103,6 +119,14 @@ def _check_numbers(values: Mapping[str, Any], types: tuple[type, ...], below: fl
             raise ValueError(
                 f"{name} is {reprlib.repr(value)}; allowed: {allowed} from 0 to below {below}"
             )
+
+
+def _restore_range(model: Model, ends: Any) -> None:
+    low, high = (torch.tensor(end, dtype=model.low.dtype) for end in ends)
+    if not (low.isfinite().all() and high.isfinite().all() and (low <= high).all()):
+        raise ValueError(f"its range of x is {reprlib.repr(ends)}; allowed: finite, low to high")
+    model.low.copy_(low)
+    model.high.copy_(high)
 
 
 def _check_tensors(state: Mapping[str, Tensor], claimed: Model) -> None:

@@ -1,9 +1,20 @@
-"""Data sets of inputs x and targets y, and the units of their columns."""
+"""Data sets of inputs x and targets y, their units, and how a table is read and split."""
 
-__all__ = ["Array", "Columns", "Dataset", "Units"]
+__all__ = [
+    "MOST_HELD_OUT",
+    "Array",
+    "Columns",
+    "Dataset",
+    "Table",
+    "Units",
+    "copies_of",
+    "cut",
+    "joined",
+]
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,6 +23,71 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 RESOLUTION = 1e-5  # the least standard deviation, as a share of the mean, that float32 can tell
+MOST_HELD_OUT = 20_000  # rows of validation and of test each: more cost time and tell no more
+SMALLEST, LARGEST = 1e-30, 1e30  # of standard deviations and values, with room for their squares
+
+
+@dataclass(frozen=True)
+class Table:
+    """Declares how a table is read: once, so that rows to come are read as the training rows were.
+
+    Arguments:
+        separator: What separates the cells of a csv file.
+        decimal: What stands before the decimals of a number, "." or ",".
+        thousands: What stands between groups of three digits, or None for nothing.
+        missing: Numbers and texts that stand for "missing", besides cells that are blank.
+        bad_rows: Whether rows with cells that are missing or no finite numbers are an error
+            ("refuse") or left out ("drop").
+        most_dropped: The largest share of the rows that may be left out.
+
+    Raises:
+        ValueError: If one of them is none of these, or two are the same sign.
+    """
+
+    separator: str = ","
+    decimal: str = "."
+    thousands: str | None = None
+    missing: tuple[float | str, ...] = ()
+    bad_rows: str = "refuse"
+    most_dropped: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not _is_sign(self.separator):
+            raise ValueError(f"separator is {self.separator!r}; allowed: one sign")
+        if self.decimal not in (".", ","):
+            raise ValueError(f"decimal is {self.decimal!r}; allowed: '.' or ','")
+        if self.thousands is not None and (
+            not _is_sign(self.thousands)
+            or self.thousands.isalnum()
+            or self.thousands in ("+", "-", self.decimal)
+        ):
+            raise ValueError(
+                f"thousands is {self.thousands!r}; allowed: one sign that is no letter, digit, "
+                f"plus or minus, and not the decimal sign {self.decimal!r}"
+            )
+        for value in self.missing:
+            if not (isinstance(value, str) or (type(value) in (int, float) and isfinite(value))):
+                raise ValueError(f"missing has {value!r}; allowed: finite numbers and texts")
+        if self.bad_rows not in ("refuse", "drop"):
+            raise ValueError(f"bad_rows is {self.bad_rows!r}; allowed: 'refuse' or 'drop'")
+        if type(self.most_dropped) not in (int, float) or not 0 <= self.most_dropped <= 1:
+            raise ValueError(f"most_dropped is {self.most_dropped!r}; allowed: a share, 0 to 1")
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Table":
+        """Rebuilds the declarations from what json keeps of them.
+
+        Raises:
+            ValueError: If the content is not that of declarations.
+        """
+        try:
+            return cls(**{**content, "missing": tuple(content["missing"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the table lacks something or holds what is none: {error}") from None
+
+
+def _is_sign(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 1
 
 
 @dataclass(frozen=True)
@@ -29,31 +105,60 @@ class Columns:
     std: tuple[float, ...]
 
     @classmethod
-    def of(cls, rows: Array, names: Sequence[str]) -> "Columns":
+    def of(cls, rows: Array, names: Sequence[str], *, resolution: float = RESOLUTION) -> "Columns":
         """Takes the statistics of rows, with shape (n, columns).
 
+        Arguments:
+            rows: The rows.
+            names: The name of each column.
+            resolution: The least standard deviation, as a share of the mean; that of float32 by
+                default, in which models standardise.
+
         Raises:
-            ValueError: If a column is constant, or varies too little about its mean for float32.
+            ValueError: If a column is constant, varies too little about its mean, or is in a unit
+                in which its numbers are too large or too small for float32.
         """
         columns = [rows[:, column] for column in range(rows.shape[1])]  # one at a time in memory
-        mean, std = [float(one.mean()) for one in columns], [float(one.std()) for one in columns]
+        mean, std = zip(*map(_moments, columns), strict=True)
         for name, one, centre, spread in zip(names, columns, mean, std, strict=True):
-            if spread <= RESOLUTION * abs(centre):
-                constant = one.min() == one.max()
+            constant = one.min() == one.max()
+            if constant or spread <= resolution * abs(centre):
                 fault = "is constant" if constant else "varies too little to be told apart"
                 raise ValueError(
                     f"column {name!r} {fault} in the training rows (mean {centre:.9g}, standard "
                     f"deviation {spread:.3g}); leave it out or subtract its mean"
                 )
-        return cls(tuple(names), tuple(mean), tuple(std))
+            furthest = max(abs(one.min()), abs(one.max()))
+            if spread < SMALLEST or furthest > LARGEST:
+                raise ValueError(
+                    f"column {name!r} has a standard deviation of {spread:.3g} and values of up "
+                    f"to ±{furthest:.3g}; allowed: at least {SMALLEST:g} and at most {LARGEST:g}; "
+                    "give it in another unit"
+                )
+        return cls(tuple(names), mean, std)
+
+
+def _moments(column: Array) -> tuple[float, float]:
+    # The mean and the standard deviation, in a unit in which squares are neither 0 nor infinite; a
+    # power of two, which changes no bit of them.
+    unit = np.frexp(np.abs(column).max())[1]
+    column = np.ldexp(column, -unit)
+    return float(np.ldexp(column.mean(), unit)), float(np.ldexp(column.std(), unit))
 
 
 @dataclass(frozen=True)
 class Units:
-    """Holds the columns of x and of y, with the statistics of the training rows."""
+    """Holds the columns of x and of y, with the statistics of the training rows.
+
+    Arguments:
+        x: The columns of x.
+        y: The columns of y.
+        table: How the table was read that had them; None if they were drawn.
+    """
 
     x: Columns
     y: Columns
+    table: Table | None = None
 
     @classmethod
     def from_json(cls, content: Any) -> "Units":
@@ -67,9 +172,10 @@ class Units:
                 Columns(*(tuple(content[side][part]) for part in ("names", "mean", "std")))
                 for side in ("x", "y")
             )
+            table = content.get("table")  # units written before there were tables lack it
         except (KeyError, TypeError) as error:
             raise ValueError(f"the units lack something or hold what is none: {error}") from None
-        return cls(x, y)
+        return cls(x, y, None if table is None else Table.from_json(table))
 
 
 @dataclass(frozen=True)
@@ -113,3 +219,58 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.x)
+
+
+def copies_of(rows: Array) -> NDArray[np.intp]:
+    """Numbers rows, with shape (n, columns), so that copies of a row have the same number.
+
+    Of 10⁷ different rows, two get the same number, and so go to the same part, once in 400,000
+    tables.
+    """
+    import pandas as pd  # a second, for those alone who split rows
+
+    # Adding 0 makes -0 the same.
+    keys = sum(
+        pd.util.hash_array(column + 0.0, categorize=False) * np.uint64(2 * number + 1)
+        for number, column in enumerate(rows.T)
+    )
+    return np.unique(keys, return_inverse=True)[1]
+
+
+def joined(copies: NDArray[np.intp], labels: NDArray[np.str_]) -> NDArray[np.intp]:
+    """Numbers rows so that all that copies and groups, in turn, hold together have one number."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names, group = np.unique(labels, return_inverse=True)
+    size = len(names) + int(copies.max()) + 1
+    edges = coo_array((np.ones(len(group), bool), (group, len(names) + copies)), (size, size))
+    blocks = connected_components(edges, directed=False)[1].astype(np.intp)
+    return blocks[group]
+
+
+def cut(
+    order: NDArray[np.intp], blocks: NDArray[np.intp], counts: Mapping[str, int], last: str
+) -> dict[str, NDArray[np.intp]]:
+    """Cuts rows into parts, one after the other, of so many rows or, as blocks stay whole, more.
+
+    Arguments:
+        order: The rows in the order in which they are dealt out.
+        blocks: The number of each row's block, as :func:`copies_of` or :func:`joined` gives it.
+        counts: How many rows each part takes.
+        last: The name of the part that takes the rest.
+
+    Returns:
+        The rows of each part.
+    """
+    _, first, member = np.unique(blocks[order], return_index=True, return_inverse=True)
+    together = np.argsort(first[member], kind="stable")  # a block stands where its first row did
+    starts = np.sort(first[member])  # where the block of each row begins, by the rows before it
+    rows = order[together]
+    begins = np.searchsorted(starts, starts)
+    parts, start = {}, 0
+    for part, count in counts.items():
+        end = int(np.searchsorted(begins, start + count))
+        parts[part] = rows[start:end]
+        start = end
+    return {**parts, last: rows[start:]}

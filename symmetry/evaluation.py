@@ -2,11 +2,12 @@
 
 __all__ = ["Evaluation", "coverage", "evaluate", "generalisation_gap", "summarize"]
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.random import default_rng
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,11 +15,24 @@ from symmetry.data import Columns, Dataset
 from symmetry.estimators import mutual_information_bits, whiten
 from symmetry.models import Critics, Model, Sizes
 from symmetry.probes import fresh_critic_nats, leak_r2
-from symmetry.symmetries import partners, path
+from symmetry.referee import (
+    Coverage,
+    Estimate,
+    Referee,
+    Verdict,
+    column_spread,
+    nearest_rows,
+    partner_coverage,
+    random_rows,
+    verdict,
+)
+from symmetry.symmetries import REFINE, partners, path, strayed
 from symmetry.tasks import Truth
 
 COVERED = 100  # rows whose orbits are compared with the true ones,
 COVERING = 1000  # by so many partners each
+JUDGED = 2000  # rows whose partners the referee judges,
+JUDGING = 20  # so many each
 ORBITS = 40  # how many are kept to be drawn
 ORBIT_POINTS = 60
 
@@ -33,13 +47,16 @@ class Evaluation:
     Arguments:
         metrics: The metrics by name, each with shape (S,), or None where a model lacks one.
         arrays: Of the first copy, for the figures: ``invariant`` and ``target`` (the means of
-            Z0 and Z1), ``signal_to_noise`` of Z0, ``x_hat`` and, where there is one, ``y_hat``,
-            each with shape (n, ·), and of the first rows ``orbits``, along one latent, and
-            ``partners``, along all of Z0, with shape (points, rows, dim x).
+            Z0 and Z1), ``along`` (the first principal component of Z0, with shape (n,)),
+            ``x_hat`` and, where there is one, ``y_hat``, each with shape (n, ·), and of the first
+            rows ``orbits``, lines on which Z1 stays, and ``partners``, with shape
+            (points, rows, dim x).
+        verdict: What the referee says of the mean over the copies.
     """
 
     metrics: Metrics
     arrays: dict[str, NDArray[np.float32]]
+    verdict: Verdict
 
 
 @torch.no_grad()
@@ -51,6 +68,8 @@ def evaluate(
     neighbours: int,
     critic_steps: int,
     generator: torch.Generator,
+    refine: int = REFINE,
+    drawn: bool = True,
 ) -> Evaluation:
     r"""Computes the metrics of each copy of a model.
 
@@ -64,11 +83,20 @@ def evaluate(
     in bits with both sides whitened, so that no leak hides in a small scale; ``leak_r2`` and
     ``fresh_critic_nats`` are what the observers of :mod:`~symmetry.probes` find.
 
-    Of the learned symmetry, x′ being a partner of x by :func:`~symmetry.symmetries.partners`:
-    ``reencode_error`` is :math:`\overline{\sum_j |\hat y_j(x') - \hat y_j(x)|}`. Where the truth
-    is known, ``symmetry_error`` is :math:`\overline{|m(x') - m(x)|}`, averaged over the levels m
-    too, ``symmetry_coverage`` is :func:`coverage` and ``outside_share`` is the share of x′ that
-    have left the domain.
+    Of the learned symmetry, x′ being a partner of x by :func:`~symmetry.symmetries.partners`, by a
+    referee that never saw the model, see :mod:`~symmetry.referee`: ``referee_error`` is
+    :math:`\overline{|g(x') - g(x)|}` in standard deviations of y, and in the same unit
+    ``random_rows_error`` and ``nearest_rows_error`` are what rows give in the place of partners,
+    ``plain_regression_error`` is g's own error and ``prediction_error`` the model's.
+    ``partner_coverage`` is how partners differ from the rows nearest in predicted y, with
+    ``partner_coverage_floor`` for chance; ``strayed_share`` is the share of partners whose
+    predicted y is not their row's; ``spread.<name>`` is how far a column moves among partners,
+    as a share of its standard deviation.
+
+    Where the truth is known, ``symmetry_error`` is :math:`\overline{|m(x') - m(x)|}`, averaged
+    over the levels m too, and ``symmetry_error_decoded`` the same before refinement;
+    ``symmetry_coverage`` is :func:`coverage` and ``outside_share`` is the share of x′ that have
+    left the domain.
 
     Arguments:
         model: The model, on any device.
@@ -77,6 +105,9 @@ def evaluate(
         neighbours: The number of neighbours of the estimator.
         critic_steps: How long the fresh critic is trained.
         generator: The source of all randomness.
+        refine: The steps by which partners are refined; 0 for none.
+        drawn: Whether figures will be drawn; if not, there are no arrays, which take a third of
+            the time.
 
     Raises:
         ValueError: If the sizes of the data are not those of the model.
@@ -95,13 +126,12 @@ def evaluate(
     code = model.encode(x)
     x_hat = model.decode(code.invariant, model.decoder_target(code.target, y))
     y_hat = model.predict(code.invariant, code.target)
-    noise = torch.randn(stack, len(dataset), model.latent_size, generator=generator).to(device)
+    noise = torch.randn(stack, len(dataset), model.noise_size, generator=generator).to(device)
     seen_x, seen_y = model.standardised(x, "x"), model.standardised(y, "y")
     objective = model.objective(model.terms(seen_x, seen_y, noise))
     measured = slice(0, model.measured_size)
     means = _numpy(code.mean[..., measured])
-    samples = (code.mean + code.std * noise)[..., measured]
-    moved = partners(model, rows, 1, generator, y=y)[:, 0]
+    samples = model.sample(x, noise)[..., measured]
     target = _numpy(seen_y[0]) if model.units else dataset.y  # as exact as it came
     whitened_y = whiten(target)
     metrics: Metrics = {
@@ -114,39 +144,55 @@ def evaluate(
         ),
         "leak_r2": np.array([leak_r2(z0, target) for z0 in _numpy(samples)]),
         "fresh_critic_nats": _fresh_critic_nats(samples, seen_y, critic_steps, generator),
-        "reencode_error": _reencode_error(model, moved, y_hat),
         "symmetry_error": None,
+        "symmetry_error_decoded": None,
         "symmetry_coverage": None,
         "outside_share": None,
     }
+
+    given = y[0]
+
+    def partners_of(first: int, count: int, steps: int = refine) -> Tensor:
+        return partners(
+            model, rows[:first], count, generator, pool=rows, y=given[:first], refine=steps
+        )
+
     if truth is not None:
-        points = _numpy(moved)
+        points = _numpy(partners_of(len(rows), 1)[:, 0])
+        decoded = _numpy(partners_of(len(rows), 1, 0)[:, 0])
         m = truth.level(dataset.x)
         metrics["symmetry_error"] = np.abs(truth.level(points) - m).mean((-2, -1))
+        metrics["symmetry_error_decoded"] = np.abs(truth.level(decoded) - m).mean((-2, -1))
         if truth.position is not None:
-            covering = partners(
-                model, rows[:COVERED], COVERING, generator, pool=rows, y=y[:, :COVERED]
-            )
+            covering = partners_of(COVERED, COVERING)
             metrics["symmetry_coverage"] = coverage(truth.position(_numpy(covering)))
         metrics["outside_share"] = truth.outside(points).mean(-1)
+    moved = partners_of(JUDGED, JUDGING)
+    lost = None if y_hat is None else _numpy(strayed(model, rows[:JUDGED], moved)).mean((1, 2))
+    judged, said = _judged(dataset, _numpy(moved), y_hat, lost, metrics["leak_r2"], generator)
+    metrics |= judged
     if model.units is not None:
         metrics |= _errors_of_columns("x_mae", model.units.x, x_hat - x)
         if y_hat is not None:
             metrics |= _errors_of_columns("y_mae", model.units.y, y_hat - y)
+        spread = np.array([column_spread(one, dataset.x[:JUDGED]) for one in _numpy(moved)])
+        names = model.units.x.names
+        metrics |= {f"spread.{name}": spread[:, column] for column, name in enumerate(names)}
+    if not drawn:
+        return Evaluation(metrics, {}, said)
     arrays = {
         "invariant": code.invariant,
         "target": code.target,
-        "signal_to_noise": code.signal_to_noise[:, : code.invariant_size],
+        "along": _first_component(code.invariant),
         "x_hat": x_hat,
         "y_hat": y_hat,
-        "orbits": path(model, rows[:ORBITS], ORBIT_POINTS, pool=rows, y=y[:, :ORBITS]),
-        "partners": partners(
-            model, rows[:ORBITS], ORBIT_POINTS, generator, pool=rows, y=y[:, :ORBITS]
-        ),
+        "orbits": path(model, rows[:ORBITS], ORBIT_POINTS, pool=rows, y=given[:ORBITS]),
+        "partners": partners_of(ORBITS, ORBIT_POINTS),
     }
     return Evaluation(
         metrics,
         {name: array[0].cpu().numpy() for name, array in arrays.items() if array is not None},
+        said,
     )
 
 
@@ -192,7 +238,7 @@ def generalisation_gap(
     """
     device = next(model.parameters()).device
     count = min(len(training), len(validation))
-    noise = torch.randn(model.sizes.stack, count, model.latent_size, generator=generator)
+    noise = torch.randn(model.sizes.stack, count, model.noise_size, generator=generator)
     objectives = []
     for dataset in (training, validation):
         rows = torch.randperm(len(dataset), generator=generator)[:count].numpy()
@@ -210,17 +256,27 @@ def generalisation_gap(
 def summarize(metrics: Mapping[str, Array | None]) -> dict[str, float | None]:
     """Reduces metrics with shape (S,) to means and, under ``_std``, standard deviations.
 
-    Both are rounded to four decimals, below the noise of any of them. The standard deviation is
-    the sample's, with S − 1; of one copy it is None.
+    Both are rounded, below the noise of any of them: to four decimals, or to four digits where
+    the error is that of a column, after whose name it is called, which may be in any unit. The
+    standard deviation is the sample's, with S − 1; of one copy it is None.
     """
     summary: dict[str, float | None] = {}
     for name, values in metrics.items():
         mean = spread = None
         if values is not None:
-            mean = round(float(values.mean()), 4)
-            spread = round(float(values.std(ddof=1)), 4) if len(values) > 1 else None
+            rounded = _to_digits if "." in name else _to_decimals
+            mean = rounded(values.mean())
+            spread = rounded(values.std(ddof=1)) if len(values) > 1 else None
         summary[name], summary[f"{name}_std"] = mean, spread
     return summary
+
+
+def _to_decimals(value: float) -> float:
+    return round(float(value), 4)
+
+
+def _to_digits(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 def _errors_of_columns(metric: str, columns: Columns, errors: Tensor) -> Metrics:
@@ -245,12 +301,74 @@ def _fresh_critic_nats(z0: Tensor, y: Tensor, steps: int, generator: torch.Gener
     return _numpy(dependence)
 
 
-def _reencode_error(model: Model, moved: Tensor, y_hat: Tensor | None) -> Array | None:
+def _judged(
+    dataset: Dataset,
+    moved: Array,
+    y_hat: Tensor | None,
+    lost: Array | None,
+    leak: Array | None,
+    generator: torch.Generator,
+) -> tuple[Metrics, Verdict]:
+    # What the referee finds of the partners of each copy, with shape (S, count, rows, dim x), and
+    # its verdict on their mean.
+    draw = default_rng(int(torch.randint(2**31, (), generator=generator)))
+    referee = Referee(dataset.x, dataset.y, draw)
+    # A model that predicts no y decodes from it: to it y itself is what is to be kept.
+    levels = [dataset.y] * len(moved) if y_hat is None else list(_numpy(y_hat))
+    copies = []
+    for points, level in zip(moved, levels, strict=True):
+        figures = {
+            "referee_error": referee.error(points),
+            "random_rows": referee.error_of_rows(random_rows(len(dataset), JUDGING, draw)),
+            "nearest_rows": referee.error_of_rows(nearest_rows(level, JUDGING, draw)),
+            "plain_regression": referee.plain_regression(),
+            "regression_gain": referee.regression_gain(),
+        }
+        if y_hat is not None:
+            figures["prediction_error"] = referee.prediction_error(level)
+            figures["prediction_gain"] = referee.prediction_gain(level)
+        copies.append((figures, partner_coverage(points, dataset.x, level, draw)))
+    metrics: Metrics = {
+        _METRICS[name]: np.array([figures[name].mean for figures, _ in copies])
+        for name in copies[0][0]
+        if name in _METRICS
+    }
     if y_hat is None:
-        return None
-    code = model.encode(moved)
-    again = model.predict(code.invariant, code.target)
-    return None if again is None else _numpy(model.absolute_error(again, y_hat, "y"))
+        metrics["prediction_error"] = None
+    metrics["partner_coverage"] = np.array([covered.reading for _, covered in copies])
+    metrics["partner_coverage_floor"] = np.array([covered.floor for _, covered in copies])
+    metrics["strayed_share"] = lost
+    readings, floors, excesses = zip(*(covered for _, covered in copies), strict=True)
+    said = verdict(
+        {name: _mean([figures[name] for figures, _ in copies]) for name in copies[0][0]},
+        Coverage(float(np.mean(readings)), float(np.mean(floors)), _mean(excesses)),
+        np.mean([column_spread(points, dataset.x[: points.shape[1]]) for points in moved], 0),
+        None if leak is None else float(leak.mean()),
+        0.0 if lost is None else float(lost.mean()),
+    )
+    return metrics, said
+
+
+_METRICS = {
+    "referee_error": "referee_error",
+    "random_rows": "random_rows_error",
+    "nearest_rows": "nearest_rows_error",
+    "plain_regression": "plain_regression_error",
+    "prediction_error": "prediction_error",
+}
+
+
+def _mean(estimates: Sequence[Estimate]) -> Estimate:
+    # Of copies judged on the same rows, whose standard errors do not average out.
+    means, errors = zip(*estimates, strict=True)
+    return Estimate(float(np.mean(means)), float(np.mean(errors)))
+
+
+def _first_component(z0: Tensor) -> Tensor:
+    centred = z0 - z0.mean(1, keepdim=True)
+    direction = torch.linalg.eigh(centred.mT @ centred).eigenvectors[..., -1:]
+    along: Tensor = (centred @ direction)[..., 0]
+    return along
 
 
 def _numpy(tensor: Tensor) -> Array:

@@ -15,6 +15,7 @@ from symmetry.tasks import Plane
 Array = NDArray[np.floating]
 
 BINS = 10
+TERMS = {"dependence": "dependence of $Z_0$ and y", "flow": "error of the flow's velocity"}
 DOTTED = 6  # orbits, when they are drawn as points
 POINTS = 4000  # enough to see the structure, few enough not to cover it
 
@@ -121,17 +122,17 @@ def orbits(named: Mapping[str, Array], plane: Plane) -> Figure:
     return figure
 
 
-def information(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draws how dependence and errors fall along training, one line a copy.
+def information(histories: Mapping[str, tuple[str, pd.DataFrame]]) -> Figure:
+    """Draws how a model's own term and its errors fall along training, one line a copy.
 
     Arguments:
-        histories: By the name to print, the columns ``step``, ``seed``, ``dependence``,
-            ``x_mae`` and ``y_mae``.
+        histories: By the name to print, the term that makes Z0 independent, and a history with
+            the columns ``step``, ``seed``, that term, ``x_mae`` and ``y_mae``.
     """
-    titles = {"dependence": "dependence of $Z_0$ and y", "x_mae": "X MAE", "y_mae": "Y MAE"}
     figure = Figure(figsize=(13, 3.6 * max(1, len(histories))), layout="constrained")
-    grid = figure.subplots(max(1, len(histories)), len(titles), squeeze=False)[: len(histories)]
-    for row, (name, history) in zip(grid, histories.items(), strict=True):
+    grid = figure.subplots(max(1, len(histories)), 3, squeeze=False)[: len(histories)]
+    for row, (name, (term, history)) in zip(grid, histories.items(), strict=True):
+        titles = {term: TERMS.get(term, term), "x_mae": "X MAE", "y_mae": "Y MAE"}
         for axes, (metric, title) in zip(row, titles.items(), strict=True):
             for seed, copy in history.groupby("seed"):
                 # An unbiased estimate of none may be below zero, where a log scale has no place.

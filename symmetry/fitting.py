@@ -1,6 +1,6 @@
 """Fits a model to data as params say."""
 
-__all__ = ["device_of", "fit", "history_rows", "learning_rates"]
+__all__ = ["device_of", "fit", "history_rows", "kl_weight", "learning_rates"]
 
 from collections.abc import Callable
 
@@ -8,8 +8,17 @@ import torch
 
 from symmetry.data import Dataset
 from symmetry.models import MODELS, Model, Sizes
-from symmetry.params import ModelParams, Params, StibParams, TrainParams
+from symmetry.params import (
+    LatentParams,
+    ModelParams,
+    Params,
+    StibFlowParams,
+    StibParams,
+    TrainParams,
+)
 from symmetry.training import Progress, Schedule, State, cosine, geometric, train
+
+WARMUP = 0.03  # the share of a turn of STIB_FLOW in which its learning rate rises
 
 
 def fit(
@@ -18,6 +27,7 @@ def fit(
     training: Dataset,
     validation: Dataset,
     *,
+    seed: int = 0,
     report: Callable[[Progress], None] = lambda progress: None,
     resume: State | None = None,
     threads: int | None = None,
@@ -29,6 +39,7 @@ def fit(
         params: The params, of which it takes ``train`` and the model's own block.
         training: The rows to train on, and the units.
         validation: The rows that select the weights.
+        seed: The seed of the first copy; those of the others follow.
         report: Called with the progress after each validation.
         resume: The state of a training with the same arguments to go on from.
         threads: How many threads PyTorch takes from now on; as many as before if left out.
@@ -38,8 +49,7 @@ def fit(
 
     Raises:
         ParamsError: If params have no block for the model.
-        ValueError: If there are fewer training rows than a batch takes, or no CUDA device where
-            one is asked for.
+        ValueError: If there is no CUDA device where one is asked for.
         FloatingPointError: If a loss term is not finite.
     """
     shared, own = params.train, params.models.block(key)
@@ -51,12 +61,13 @@ def fit(
         model,
         training,
         validation,
-        seeds=range(shared.seeds),
-        bias_scale=own.bias_scale,
-        steps=own.steps,
-        batch_size=own.batch_size or shared.batch_size,
+        seeds=range(seed, seed + shared.seeds),
+        bias_scale=own.bias_scale if isinstance(own, LatentParams) else 1.0,
+        steps=own.turn_steps(),
+        batch_size=min(own.batch_size or shared.batch_size, len(training)),
         learning_rates=learning_rates(own),
-        kl_weight=geometric(own.kl_weight_start, own.kl_weight, own.kl_warmup),
+        kl_weight=kl_weight(own),
+        averaging=own.averaging if isinstance(own, StibFlowParams) else 0.0,
         validate_every=shared.validate_every,
         report=report,
         resume=resume,
@@ -90,9 +101,21 @@ def device_of(params: TrainParams) -> str:
 
 def learning_rates(params: ModelParams) -> dict[str, Schedule]:
     """Makes the schedule of each player's learning rate."""
+    if isinstance(params, StibFlowParams):
+        return {
+            "predictor": cosine(params.predictor_learning_rate, 0.0, WARMUP),
+            "flow": cosine(params.learning_rate, params.learning_rate_end, WARMUP),
+        }
     rates = {"model": cosine(params.learning_rate, params.learning_rate_end)}
     if isinstance(params, StibParams):
         rates["adversary"] = cosine(
             params.adversary_learning_rate, params.adversary_learning_rate_end
         )
     return rates
+
+
+def kl_weight(params: ModelParams) -> Schedule:
+    """Makes the schedule of the weight of the KL term; of a model without one, 0."""
+    if isinstance(params, LatentParams):
+        return geometric(params.kl_weight_start, params.kl_weight, params.kl_warmup)
+    return lambda done: 0.0

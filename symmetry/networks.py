@@ -4,6 +4,7 @@ __all__ = ["MLP", "Linear", "RunningMean", "initialise"]
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,16 +42,18 @@ class Linear(nn.Module):
 
 
 class MLP(nn.Module):
-    r"""Creates a stack of S perceptrons with two hidden softplus layers.
+    r"""Creates a stack of S perceptrons.
 
-    .. math:: y = W_3\,\zeta(W_2\,\zeta(W_1 x + b_1) + b_2) + b_3, \quad \zeta(a) = \log(1 + e^a)
+    .. math:: y = W_{L+1}\,a(W_L \cdots a(W_1 x + b_1) \cdots + b_L) + b_{L+1}
 
     Arguments:
         stack: The number of independent copies S.
         in_features: The size of an input row.
         out_features: The size of an output row.
-        hidden_units: The width of both hidden layers.
+        hidden_units: The width of all hidden layers.
         bias: Whether the layers have biases.
+        hidden_layers: The number L of hidden layers.
+        activation: The function a; the paper's is the softplus :math:`\log(1 + e^a)`.
     """
 
     def __init__(
@@ -60,10 +63,15 @@ class MLP(nn.Module):
         out_features: int,
         hidden_units: int = 256,
         bias: bool = True,
+        hidden_layers: Literal[2, 3] = 2,
+        activation: Callable[[Tensor], Tensor] = softplus,
     ) -> None:
         super().__init__()
+        self.activation = activation
         self.first = Linear(stack, in_features, hidden_units, bias)
         self.second = Linear(stack, hidden_units, hidden_units, bias)
+        if hidden_layers == 3:
+            self.third = Linear(stack, hidden_units, hidden_units, bias)
         self.last = Linear(stack, hidden_units, out_features, bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,13 +79,18 @@ class MLP(nn.Module):
         # On a CPU a batched product of an odd stack leaves all cores but one idle at its end: a
         # sixth of a step of three copies. Products of single copies are spread over all cores.
         parts = len(x) if len(x) % 2 and not x.is_cuda else 1
-        layers = (layer.split(parts) for layer in (self.first, self.second, self.last))
+        layers = (cast(Linear, layer).split(parts) for layer in self.children())
         return torch.cat(
             [
-                last(softplus(second(softplus(first(rows)))))
-                for rows, first, second, last in zip(x.chunk(parts), *layers, strict=True)
+                self._chained(rows, maps)
+                for rows, *maps in zip(x.chunk(parts), *layers, strict=True)
             ]
         )
+
+    def _chained(self, rows: Tensor, maps: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+        for affine in maps[:-1]:
+            rows = self.activation(affine(rows))
+        return maps[-1](rows)
 
 
 class RunningMean(nn.Module):

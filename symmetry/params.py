@@ -7,17 +7,28 @@ __all__ = [
     "Params",
     "ParamsError",
     "TrainParams",
+    "for_table",
     "parse",
 ]
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from reprlib import Repr
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from symmetry.blocks import BatchSize, Block, NotNegative, Positive, Seed, Share, Size, Steps
+from symmetry.blocks import (
+    BatchSize,
+    Block,
+    NotNegative,
+    Number,
+    Positive,
+    Seed,
+    Share,
+    Size,
+    Steps,
+)
 from symmetry.tasks import TASKS, Task
 
 _SHORT = Repr()  # of a value that may be the whole file
@@ -44,6 +55,7 @@ class EvaluateParams(Block):
 
     neighbours: Annotated[int, Field(ge=1, lt=100)]
     critic_steps: Steps
+    refine: Annotated[int, Field(ge=0, le=1000)]
     seed: Seed
 
 
@@ -54,27 +66,39 @@ class ModelParams(Block):
     batch_size: BatchSize | None
     learning_rate: NotNegative
     learning_rate_end: NotNegative
-    kl_weight_start: Positive
-    kl_weight: Positive
-    kl_warmup: Share
-    x_weight: NotNegative
-    bias_scale: NotNegative
     hidden_size: Size
-    invariant_size: Size
 
-    weighted: ClassVar[tuple[str, ...]] = ("kl", "x")
-    sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant")
+    weighted: ClassVar[tuple[str, ...]]
+    sized: ClassVar[tuple[str, ...]]
 
     def weights(self) -> dict[str, float]:
         """Returns the weights of the loss terms at the end of training."""
         return {term: getattr(self, f"{term}_weight") for term in self.weighted}
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, Any]:
         """Returns the sizes of the networks, besides those that the data give."""
         return {part: getattr(self, f"{part}_size") for part in self.sized}
 
+    def turn_steps(self) -> list[int]:
+        """Returns the steps of each turn of the training."""
+        return [self.steps]
 
-class PredictorParams(ModelParams):
+
+class LatentParams(ModelParams):
+    """Holds the hyperparameters of the models whose Z0 is drawn to a normal one by a KL term."""
+
+    kl_weight_start: Positive
+    kl_weight: Positive
+    kl_warmup: Share
+    x_weight: NotNegative
+    bias_scale: NotNegative
+    invariant_size: Size
+
+    weighted: ClassVar[tuple[str, ...]] = ("kl", "x")
+    sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant")
+
+
+class PredictorParams(LatentParams):
     """Holds the hyperparameters of VAE and STIB_WO_REG, which predict y."""
 
     y_weight: NotNegative
@@ -84,7 +108,7 @@ class PredictorParams(ModelParams):
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target")
 
 
-class CvibParams(ModelParams):
+class CvibParams(LatentParams):
     """Holds the hyperparameters of CVIB."""
 
     pairwise_weight: NotNegative
@@ -112,6 +136,33 @@ class StibParams(PredictorParams):
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic", "memory")
 
 
+class StibFlowParams(ModelParams):
+    """Holds the hyperparameters of STIB_FLOW; the defaults serve any table."""
+
+    steps: Steps = 4000
+    batch_size: BatchSize | None = None
+    learning_rate: NotNegative = 1e-2
+    learning_rate_end: NotNegative = 0.0
+    hidden_size: Size = 128
+    predictor_steps: Steps = 3000
+    predictor_learning_rate: NotNegative = 5e-3
+    target_size: Size | None = None
+    noise: NotNegative = 0.03
+    averaging: Annotated[Number, Field(ge=0, lt=1)] = 0.995
+
+    def weights(self) -> dict[str, float]:
+        """Returns the weights of the loss terms: each term is a player's own, so none is."""
+        return {"y": 1.0, "flow": 1.0}
+
+    def sizes(self) -> dict[str, Any]:
+        """Returns the sizes of the networks, besides those that the data give."""
+        return {"hidden": self.hidden_size, "target": self.target_size or 0, "noise": self.noise}
+
+    def turn_steps(self) -> list[int]:
+        """Returns the steps of the predictor and those of the flow."""
+        return [self.predictor_steps, self.steps]
+
+
 # Null in the file is no block, so the annotations do not allow None: it stands for no key at all.
 _NO_BLOCK: Any = Field(default=None)
 
@@ -121,9 +172,10 @@ class ModelsParams(Block):
 
     vae: PredictorParams = _NO_BLOCK
     stib_wo_reg: PredictorParams = _NO_BLOCK
-    cvae: ModelParams = _NO_BLOCK
+    cvae: LatentParams = _NO_BLOCK
     cvib: CvibParams = _NO_BLOCK
     stib: StibParams = _NO_BLOCK
+    stib_flow: StibFlowParams = _NO_BLOCK
 
     def block(self, key: str) -> ModelParams:
         """Returns the block of a model.
@@ -146,7 +198,7 @@ class ModelsParams(Block):
 class Params(Block):
     """Holds all of params.yaml."""
 
-    model: Literal["vae", "stib_wo_reg", "cvae", "cvib", "stib"]
+    model: Literal["vae", "stib_wo_reg", "cvae", "cvib", "stib", "stib_flow"]
     data: Task
     train: TrainParams
     evaluate: EvaluateParams
@@ -166,8 +218,7 @@ def parse(content: Any) -> Params:
     try:
         params = Params.model_validate(content)
     except ValidationError as error:
-        faults = "\n".join(f"  {_fault(dict(fault))}" for fault in error.errors())
-        raise ParamsError(f"params.yaml is not valid:\n{faults}") from None
+        raise _refusal("params.yaml is not valid", error.errors()) from None
     if params.model not in params.models.given():
         allowed = ", ".join(params.models.given()) or "none, models is empty"
         raise ParamsError(
@@ -175,6 +226,96 @@ def parse(content: Any) -> Params:
             f" models; allowed: {allowed}"
         )
     return params
+
+
+# What the paper's models take of a table, in the spirit of params.yaml; STIB_FLOW's own defaults
+# stand in its class, since its block may leave them out.
+_SHARED = {
+    "steps": 6000,
+    "batch_size": None,
+    "learning_rate": 3e-3,
+    "learning_rate_end": 0.0,
+    "kl_warmup": 0.5,
+    "x_weight": 1.0,
+    "bias_scale": 0.0,
+    "hidden_size": 128,
+}
+_PREDICTING = {**_SHARED, "learning_rate": 2e-3, "kl_weight_start": 1.0, "kl_weight": 1e-4}
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "vae": {**_SHARED, "kl_weight_start": 0.1, "kl_weight": 1.0, "y_weight": 3.0},
+    "stib_wo_reg": {**_PREDICTING, "y_weight": 1.0},
+    "cvae": {**_SHARED, "kl_weight_start": 0.01, "kl_weight": 1.0},
+    "cvib": {
+        **_SHARED,
+        "kl_weight_start": 0.001,
+        "kl_weight": 0.1,
+        "x_weight": 2.0,
+        "pairwise_weight": 1.0,
+    },
+    "stib": {
+        **_PREDICTING,
+        "x_weight": 3.0,
+        "y_weight": 3.0,
+        "adversary_learning_rate": 1e-3,
+        "adversary_learning_rate_end": 1e-3,
+        "dependence_weight": 1.0,
+        "injectivity_weight": 0.01,
+        "target_kl_weight": 0.0,
+        "bias_scale": 2.0,
+        "critic_size": 16,
+        "memory_size": 20,
+    },
+    "stib_flow": {},
+}
+
+
+def for_table(
+    key: str,
+    x_size: int,
+    y_size: int,
+    *,
+    seeds: int = 1,
+    device: str = "auto",
+    changes: Mapping[str, Any] | None = None,
+) -> Params:
+    """Returns what :func:`~symmetry.fitting.fit` takes of params, for a table without a file.
+
+    Z1 has as many dimensions as y and Z0 those that x has besides, at least one.
+
+    Arguments:
+        key: The name of the model.
+        x_size: The number of columns of x.
+        y_size: The number of columns of y.
+        seeds: How many copies are trained at once.
+        device: "auto", "cpu" or "cuda".
+        changes: What shall be other than by default in the model's block.
+
+    Raises:
+        ParamsError: If there is no such model, or as :func:`parse`.
+    """
+    if key not in _DEFAULTS:
+        raise ParamsError(f"model is {key!r}; allowed: {', '.join(_DEFAULTS)}")
+    kind = ModelsParams.__annotations__[key]
+    block = {**_DEFAULTS[key], **(changes or {})}
+    if issubclass(kind, LatentParams):
+        block.setdefault("invariant_size", max(1, x_size - y_size))
+    if issubclass(kind, PredictorParams):
+        block.setdefault("target_size", y_size)
+    shared = {"seeds": seeds, "batch_size": 256, "validate_every": 250, "device": device}
+    contents = {"train": {**shared, "threads": None}, "models": {key: block}}
+    blocks, faults = {}, []
+    for name, content in contents.items():
+        try:
+            blocks[name] = Params.__annotations__[name].model_validate(content)
+        except ValidationError as error:
+            faults += [{**fault, "loc": (name, *fault["loc"])} for fault in error.errors()]
+    if faults:
+        raise _refusal("params are not valid", faults)
+    return Params.model_construct(**blocks)  # the rest is of no use to a fit
+
+
+def _refusal(said: str, faults: Iterable[Mapping[str, Any]]) -> ParamsError:
+    return ParamsError("\n".join([f"{said}:", *(f"  {_fault(dict(fault))}" for fault in faults)]))
 
 
 def _fault(fault: dict[str, Any]) -> str:

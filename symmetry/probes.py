@@ -16,7 +16,7 @@ from symmetry.networks import initialise
 Array = NDArray[np.float64]
 
 
-def leak_r2(z0: Array, y: Array, neighbours: int = 100) -> float:
+def leak_r2(z0: Array, y: Array) -> float:
     r"""Computes how much of y a fresh regressor restores from Z0 on rows it has not seen.
 
     .. math:: \max_k \left(1 - \frac{\sum_i (g_k(z_{0,i}) - \phi_k(y_i))^2}
@@ -25,20 +25,23 @@ def leak_r2(z0: Array, y: Array, neighbours: int = 100) -> float:
     The features φ are the coordinates of y and its length |y|: a leak into the scale of y shows
     in the length alone. The regressor averages the nearest neighbours in the whitened Z0, which
     sees any continuous function and forgives neither rotation nor scale; it learns from one half
-    of the rows and is held to the other.
+    of the rows and is held to the other. It averages so few that of few rows, too, it follows
+    what there is to see. A feature that hardly varies says nothing: the length of labels ±1.
 
     Arguments:
         z0: Sampled codes, with shape (n, dim Z0).
         y: The targets, with shape (n, dim y).
-        neighbours: How many neighbours are averaged.
 
     Returns:
-        The worst R² of all features; without a leak about −1 / neighbours.
+        The worst R² of all features; without a leak about −1 / k, k being the number of
+        neighbours, n / 40 from 5 to 100.
     """
     half = len(z0) // 2
     codes = whiten(z0)
     features = np.column_stack([y, np.linalg.norm(y, axis=1)])
-    regressor = KNeighborsRegressor(min(neighbours, half)).fit(codes[:half], features[:half])
+    features = features[:, features[half:].std(0) > 1e-6 * np.abs(features).max(0)]
+    regressor = KNeighborsRegressor(int(np.clip(len(z0) / 40, 5, 100)))
+    regressor.fit(codes[:half], features[:half])
     guess, truth = regressor.predict(codes[half:]), features[half:]
     return float(r2_score(truth, guess, multioutput="raw_values").max())
 

@@ -20,7 +20,7 @@ __all__ = [
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -333,6 +333,16 @@ class Verdict:
 
     grade: Grade
     reasons: tuple[Reason, ...]
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Verdict":
+        """Rebuilds a verdict from what json keeps of it.
+
+        Raises:
+            KeyError: If something is missing.
+            TypeError: If something is of the wrong type.
+        """
+        return cls(content["grade"], tuple(Reason(**reason) for reason in content["reasons"]))
 
     def __str__(self) -> str:
         """Says it in a sentence."""

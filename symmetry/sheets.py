@@ -1,19 +1,35 @@
-"""Reads columns of numbers from csv and Parquet files, and names whatever is wrong with them."""
+"""Reads columns from csv and Parquet files and names whatever is wrong with them; writes such.
 
-__all__ = ["Sheet", "read_sheet"]
+It opens the files itself: :mod:`~symmetry.artifacts` reads whole files that this package wrote,
+while a table comes from anywhere, may be larger than memory, and is read in pieces.
+"""
+
+__all__ = [
+    "Far",
+    "Sheet",
+    "far_values",
+    "read_names",
+    "read_pieces",
+    "read_sheet",
+    "write_pieces",
+]
 
 import csv
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from symmetry.data import Array
+from symmetry.artifacts import replacing
+from symmetry.data import Array, Table
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -22,109 +38,415 @@ MOST_COLUMNS = 10_000
 CHUNK = 2_000_000  # cells that are text at a time
 TEXT = (".csv", ".tsv", ".txt")
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?")
+EXAMPLES = 100  # different cells of a piece that are looked at for the likely cause
+SHOWN = 4  # columns with bad cells
+GAP = 20  # how far out a value is that is far, in widths of what lies between
+
+# Numbers in groups of three digits, and numbers with decimals. "1,137" is both.
+_GROUPS = re.compile(r"[+-]?\d{1,3}([,.'’ \u00a0\u202f])\d{3}(?:\1\d{3})*(?:[.,]\d*)?")
+_DECIMALS = re.compile(r"[+-]?\d*([.,])\d+(?:[eE][+-]?\d+)?")
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Holds the columns of a file that were asked for.
+    """Holds rows of the columns of a file that were asked for.
 
     Arguments:
         numbers: The cells, with shape (n, columns).
-        labels: The text of the label column, with shape (n,), where one was asked for.
-        dropped: What was left out, in words; nothing if all rows are there.
+        labels: The text of each column of labels, with shape (n,).
+        rows: The number that each row has in the file, from 0, with shape (n,).
+        read: The share of the file that was read by then.
     """
 
     numbers: Array
-    labels: NDArray[np.str_] | None
-    dropped: list[str]
+    labels: Mapping[str, NDArray[np.str_]]
+    rows: NDArray[np.intp]
+    read: float = 1.0
 
 
 def read_sheet(
-    path: str | Path, names: Sequence[str], *, label: str | None, separator: str, drop: bool
+    path: str | Path,
+    names: Sequence[str],
+    table: Table,
+    *,
+    labels: Sequence[str] = (),
+    say: Say = print,
 ) -> Sheet:
     """Reads named columns of a csv file (.csv, .tsv, .txt; UTF-8, with a header) or of .parquet.
 
     Arguments:
         path: The file.
         names: The columns of numbers to read.
-        label: A column of text to read too, or None.
-        separator: What separates the cells of a csv file.
-        drop: Whether rows with cells that are missing or no finite numbers are left out; otherwise
-            they are an error.
+        table: How the file is to be read.
+        labels: Columns of text to read too.
+        say: Is told, in words, which rows were left out.
 
     Raises:
-        ValueError: If the file is no such file, has no rows, or lacks a column or has it twice, or
-            if there are bad rows and they are not to be dropped. It says how many and where.
+        ValueError: If the file is no such file, has no rows, has a row with more or fewer cells
+            than the header, or lacks a column or has it twice; if there are bad rows and they are
+            not to be dropped, or too many are, or their cells look like numbers in a notation
+            that was not declared. It says how many and where.
+        OSError: If the file cannot be read.
+    """
+    numbers, rows = np.empty((0, len(names))), [np.empty(0, np.intp)]
+    texts: dict[str, list[NDArray[np.str_]]] = {label: [np.empty(0, str)] for label in labels}
+    for piece in read_pieces(path, names, table, labels=labels, say=say):
+        old = len(numbers)  # it grows where it is: pieces put together at the end would be a copy
+        numbers.resize((old + len(piece.numbers), len(names)), refcheck=False)
+        numbers[old:] = piece.numbers
+        rows.append(piece.rows)
+        for label in labels:
+            texts[label].append(piece.labels[label])
+    joined = {label: np.concatenate(parts) for label, parts in texts.items()}
+    return Sheet(numbers, joined, np.concatenate(rows))
+
+
+def read_pieces(
+    path: str | Path,
+    names: Sequence[str],
+    table: Table,
+    *,
+    optional: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    say: Say = print,
+) -> Iterator[Sheet]:
+    """Reads a file as :func:`read_sheet` does, in pieces, so that it may be larger than memory.
+
+    What is wrong with its rows is known, and raised, when all have been read.
+
+    Arguments:
+        path: The file.
+        names: The columns of numbers to read.
+        table: How the file is to be read.
+        optional: Further columns of numbers, after those; what is no number there is NaN.
+        labels: Columns of text to read too.
+        say: Is told, in words, which rows were left out.
+
+    Raises:
+        ValueError: As :func:`read_sheet`.
         OSError: If the file cannot be read.
     """
     path = Path(path)
-    wanted = [*names, *([] if label is None else [label])]
-    if path.suffix == ".parquet":
-        chunks = _parquet_chunks(path, wanted)
-    elif path.suffix in TEXT:
-        chunks = _csv_chunks(path, wanted, separator)
-    else:
-        raise ValueError(f"{path} is no table; allowed: {', '.join(TEXT)}, .parquet")
-    table, labels = np.empty((0, len(names))), []
+    numeric = [*names, *optional]
+    others = [label for label in labels if label not in numeric]
     faults: dict[str, _Fault] = {}
+    grouped = {name: _Groups(table.decimal) for name in numeric}
     bad_rows = start = 0
-    for chunk in chunks:
-        numbers = np.empty((len(chunk), len(names)))
-        for column, name in enumerate(names):
-            numbers[:, column] = _numbers(chunk[name])
-        bad = ~np.isfinite(numbers)
-        for row, column in _firsts(bad):
-            cell, count = chunk[names[column]].iloc[row], int(bad[:, column].sum())
-            faults.setdefault(names[column], _Fault(start + row + 1, cell)).count += count
-        good = ~bad.any(1)
-        if label is not None:
-            labels.append(chunk[label].astype(str).to_numpy(str)[good])
+    for chunk, read in _chunks(path, numeric, labels, table):
+        numbers = np.empty((len(chunk), len(numeric)))
+        for column, name in enumerate(numeric):
+            numbers[:, column] = _numbers(chunk[name], table)
+            grouped[name].look(chunk[name], ~np.isnan(numbers[:, column]))
+        numbers[~np.isfinite(numbers)] = np.nan
+        bad = np.isnan(numbers[:, : len(names)])
+        bad = np.column_stack([bad, *(_is_blank(chunk[label]) for label in others)])
+        for name, one in zip([*names, *others], bad.T, strict=True):
+            found = np.flatnonzero(one)
+            if not len(found):
+                continue
+            fault = faults.setdefault(name, _Fault(start + int(found[0]) + 1))
+            fault.count += len(found)
+            fault.cells += chunk[name].iloc[found].drop_duplicates()[:EXAMPLES].tolist()
+        good = np.flatnonzero(~bad.any(1))
+        bad_rows += len(chunk) - len(good)
+        refused = faults and table.bad_rows == "refuse"
+        if len(good) and not refused:  # what will be refused is but counted
+            yield Sheet(
+                numbers if len(good) == len(numbers) else numbers[good],
+                {name: chunk[name].astype(str).to_numpy(str)[good] for name in labels},
+                start + good,
+                read,
+            )
         start += len(chunk)
-        bad_rows += int(len(chunk) - good.sum())
-        old = len(table)  # it grows where it is: chunks put together at the end would be a copy
-        table.resize((old + int(good.sum()), len(names)), refcheck=False)
-        table[old:] = numbers if good.all() else numbers[good]
-    said = [
-        f"{fault.count} cells of column {name!r} are no finite numbers, the first in row "
-        f"{fault.row}: {_shown(fault.cell)}"
-        for name, fault in faults.items()
-    ]
-    if said and not drop:
-        raise ValueError(f"{path}: {'; '.join(said)} (data.bad_rows: drop leaves such rows out)")
-    if start == bad_rows:
-        raise ValueError(f"{path} has {start} rows" + (", all with bad cells" if start else ""))
-    if said:
-        said = [f"{path}: dropped {bad_rows} of {start} rows: {'; '.join(said)}"]
-    return Sheet(table, np.concatenate(labels) if label is not None else None, said)
+    if start == 0:
+        raise ValueError(f"{path} has 0 rows")
+    for name, groups in grouped.items():
+        if groups.found:
+            raise ValueError(
+                f"{path}: column {name!r} holds whole numbers, those above 999 with a "
+                f"{table.decimal!r}, such as {groups.found}; declare data.thousands: "
+                f"{table.decimal!r} and data.decimal: {_other(table.decimal)!r}, or write out "
+                "the decimals of all numbers"
+            )
+    if faults:
+        say(_judged(path, table, faults, bad_rows, start))
+
+
+def _judged(
+    path: Path, table: Table, faults: Mapping[str, "_Fault"], bad_rows: int, rows: int
+) -> str:
+    # What is said of bad rows that may be dropped; an error if they may not.
+    words = "; ".join(fault.words(name, table) for name, fault in list(faults.items())[:SHOWN])
+    if len(faults) > SHOWN:
+        words += f"; and so in {len(faults) - SHOWN} more columns"
+    # Dropped, numbers in another notation would be the large ones or those with decimals.
+    for fault in faults.values():
+        if notation := fault.notation(table):
+            raise ValueError(f"{path}: {words}; {notation}")
+    if table.bad_rows == "refuse":
+        raise ValueError(f"{path}: {words} (data.bad_rows: drop leaves such rows out)")
+    if bad_rows == rows:
+        raise ValueError(f"{path} has {rows} rows, all with bad cells: {words}")
+    if bad_rows > table.most_dropped * rows:
+        raise ValueError(
+            f"{path}: {bad_rows} of {rows} rows would be dropped, which is more than the share "
+            f"of {table.most_dropped:g} that data.most_dropped allows: {words}"
+        )
+    return f"{path}: dropped {bad_rows} of {rows} rows: {words}"
+
+
+def read_names(path: str | Path, table: Table) -> list[str]:
+    """Reads the names of a file's columns.
+
+    Raises:
+        ValueError: If the file is no csv or Parquet file, or names no columns.
+        OSError: If the file cannot be read.
+    """
+    path = Path(path)
+    if _is_text(path):
+        return _csv_header(path, table.separator)
+    with _parquet(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def write_pieces(path: str | Path, pieces: Iterable[Mapping[str, NDArray[Any]]]) -> None:
+    """Writes named columns, piece by piece, to a csv file or, if its name ends so, to .parquet.
+
+    In csv, numbers have nine significant digits: from these each float32 comes back.
+
+    Raises:
+        ValueError: If the name is that of no table, there are no rows, or Parquet cannot be
+            written here.
+        OSError: If the file cannot be written; an old one stays as it was.
+    """
+    path, pieces = Path(path), iter(pieces)
+    is_text = _is_text(path)
+    first = next(pieces, None)
+    if first is None:
+        raise ValueError(f"{path}: there are no rows to write")
+    whole = chain([first], pieces)
+    if is_text:
+        import pandas as pd
+
+        with replacing(path) as file:
+            for piece in whole:
+                frame = pd.DataFrame(dict(piece))
+                header = piece is first
+                frame.to_csv(
+                    file, index=False, header=header, float_format="%.9g", lineterminator="\n"
+                )
+        return
+    pa, pq = _pyarrow(path)
+    with replacing(path) as file, pq.ParquetWriter(file, pa.table(dict(first)).schema) as writer:
+        for piece in whole:
+            writer.write_table(pa.table(dict(piece)))
+
+
+# ---- Cells -------------------------------------------------------------------------------------
 
 
 @dataclass
 class _Fault:
+    # What is wrong with a column: the first bad row from 1, how many are bad, and some of them.
     row: int
-    cell: Any
     count: int = 0
+    cells: list[Any] = field(default_factory=list)
 
-
-def _firsts(bad: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    # The first bad row of each column that has one.
-    for column in np.flatnonzero(bad.any(0)):
-        yield int(bad[:, column].argmax()), int(column)
-
-
-def _shown(cell: Any) -> str:
-    if cell is None or str(cell).strip().lower() in MISSING:
+    def words(self, name: str, table: Table) -> str:
+        cell = self.cells[0]
         return (
-            "nothing" if not str(cell).strip() or cell is None else f"{cell!r}, which is missing"
+            f"{self.count} cells of column {name!r} are no finite numbers, the first in row "
+            f"{self.row}: {_shown(cell, table)}"
         )
+
+    def notation(self, table: Table) -> str:
+        # Which notation the cells are in, in words; nothing if they do not look like numbers.
+        cells = [str(cell).strip() for cell in self.cells if not _is_missing(cell, table)]
+        other = _other(table.decimal)
+        groups = [
+            match
+            for cell in cells
+            if (match := _GROUPS.fullmatch(cell)) and match[1] != table.thousands
+        ]
+        grouped = {match[0] for match in groups}
+        decimals = {
+            cell for cell in cells if (match := _DECIMALS.fullmatch(cell)) and match[1] == other
+        }
+        if decimals - grouped:
+            way = f"data.decimal: {other!r}"
+        elif not groups:
+            return ""
+        elif (sign := groups[0][1]) == table.decimal:
+            way = f"data.thousands: {sign!r} and data.decimal: {other!r}"
+        elif grouped <= decimals:
+            way = f"data.thousands: {sign!r} or data.decimal: {other!r}, whichever it is"
+        else:
+            way = f"data.thousands: {sign!r}"
+        return f"they look like numbers in another notation; declare {way}"
+
+
+class _Groups:
+    # Whether a column of text is all "973" and "1.137": these are thousands, which as decimals
+    # would be read without a word. Of decimals some would end in 0 and not be three; where but
+    # one number has any, it is likely the mean that stands for what was missing.
+
+    def __init__(self, decimal: str) -> None:
+        self.pattern = rf"\s*[+-]?(?:0|[1-9]\d{{0,2}}(?:{re.escape(decimal)}\d{{3}})?)\s*"
+        self.decimal = decimal
+        self.possible, self.small = True, False
+        self.large: set[str] = set()
+
+    @property
+    def found(self) -> str:
+        """A number with a sign between thousands, if there are such."""
+        several = self.possible and self.small and len(self.large) > 1
+        return max(self.large) if several else ""
+
+    def look(self, cells: "Series[Any]", numeric: NDArray[np.bool_]) -> None:
+        if not self.possible or cells.dtype.kind in "iuf":
+            return
+        cells = cells[numeric]
+        for some in (cells[:EXAMPLES], cells):  # most columns are none of these, at a glance
+            if not some.str.fullmatch(self.pattern).all():
+                self.possible = False
+                return
+        with_sign = cells.str.contains(self.decimal, regex=False)
+        self.small |= not with_sign.all()
+        if len(self.large) < 2:
+            self.large |= set(cells[with_sign].str.strip().unique()[:2])
+
+
+def _other(decimal: str) -> str:
+    return "," if decimal == "." else "."
+
+
+def _is_missing(cell: Any, table: Table) -> bool:
+    text = str(cell).strip()
+    try:
+        return text in table.missing or float(text) in table.missing
+    except ValueError:
+        return False
+
+
+def _shown(cell: Any, table: Table) -> str:
+    if cell is None or not str(cell).strip():
+        return "nothing"
+    if _is_missing(cell, table):
+        return f"{cell!r}, declared as missing"
+    if str(cell).strip().lower() in MISSING:
+        return f"{cell!r}, which is missing"
     return repr(cell if len(str(cell)) <= 40 else f"{str(cell)[:40]}…")
 
 
-def _numbers(cells: "Series[Any]") -> Array:
+def _is_blank(cells: "Series[Any]") -> NDArray[np.bool_]:
+    return (cells.isna() | (cells.astype(str).str.strip() == "")).to_numpy(bool)
+
+
+def _numbers(cells: "Series[Any]", table: Table) -> Array:
     import pandas as pd  # a second, for this task alone
 
     if cells.dtype.kind in "iuf":
-        return cells.to_numpy(np.float64)
-    return pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        numbers = cells.to_numpy(np.float64, copy=True)
+    else:
+        texts = [value for value in table.missing if isinstance(value, str)]
+        if texts:
+            cells = cells.mask(cells.str.strip().isin(texts))
+        if table.thousands is not None:
+            sign = re.escape(table.thousands)
+            grouped = cells.str.contains(table.thousands, regex=False, na=False)
+            rest = rf"(?:{re.escape(table.decimal)}\d*)?(?:[eE][+-]?\d+)?"
+            well = cells.str.fullmatch(rf"\s*[+-]?\d{{1,3}}(?:{sign}\d{{3}})+{rest}\s*", na=False)
+            cells = cells.mask(grouped & ~well).str.replace(table.thousands, "", regex=False)
+        if table.decimal != ".":
+            pointed = cells.str.contains(".", regex=False, na=False)
+            cells = cells.mask(pointed).str.replace(table.decimal, ".", regex=False)
+        numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        numbers = np.array(numbers)
+    for value in table.missing:
+        if not isinstance(value, str):
+            numbers[numbers == value] = np.nan
+    return numbers
+
+
+# ---- Values that are far from the others -------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Far:
+    """Holds what is far from the other values of a column.
+
+    Arguments:
+        values: The values that are far, each once.
+        rows: Which rows have them, with shape (n,).
+        lowest: The lowest of the other values.
+        highest: The highest of the other values.
+    """
+
+    values: Array
+    rows: NDArray[np.intp]
+    lowest: float
+    highest: float
+
+
+def far_values(column: Array) -> Far | None:
+    r"""Finds values beyond a gap, such as a slip of the keyboard or a number for "missing".
+
+    With the distinct values :math:`u_1 < … < u_m`, all from :math:`u_{k+1}` on are far if
+
+    .. math:: u_{k+1} - u_k > 20 (u_k - u_l), \quad l = m / 10, \quad k \geq 9 m / 10,
+
+    and likewise below. Distinct values are looked at since -9999 may fill a third of a column. The
+    next value of a tail is rarely so much further out: never of an exponential one, and in 0.2 %
+    of columns if it is so heavy that there is no variance (:math:`P(x) \sim x^{-2}`).
+
+    Arguments:
+        column: The values, with shape (n,).
+
+    Returns:
+        The far values; None if there are none, or if they are most of the column.
+    """
+    distinct = np.unique(column)
+    above = _far_above(distinct)
+    below = _far_above(-distinct[::-1])
+    kept = distinct[below : len(distinct) - above]
+    if len(kept) == len(distinct):
+        return None
+    rows = np.flatnonzero((column < kept[0]) | (column > kept[-1]))
+    if 2 * len(rows) > len(column):
+        return None
+    values = np.concatenate([distinct[:below], distinct[len(distinct) - above :]])
+    return Far(values, rows, float(kept[0]), float(kept[-1]))
+
+
+def _far_above(distinct: Array) -> int:
+    # How many of the largest values are far.
+    count = len(distinct)
+    if count < 3:
+        return 0
+    low, high = int(0.1 * (count - 1)), int(0.9 * (count - 1))
+    scale = np.abs(distinct).max()  # so that no difference is infinite
+    tail = distinct[high:] / scale
+    gaps = np.flatnonzero(np.diff(tail) > GAP * (tail[:-1] - distinct[low] / scale))
+    return len(tail) - 1 - int(gaps[0]) if len(gaps) else 0
+
+
+# ---- Files -------------------------------------------------------------------------------------
+
+
+def _is_text(path: Path) -> bool:
+    if path.suffix not in (*TEXT, ".parquet"):
+        raise ValueError(f"{path} is no table; allowed: {', '.join(TEXT)}, .parquet")
+    return path.suffix in TEXT
+
+
+def _chunks(
+    path: Path, numeric: Sequence[str], labels: Sequence[str], table: Table
+) -> Iterator[tuple["DataFrame", float]]:
+    if _is_text(path):
+        return _csv_chunks(path, list(dict.fromkeys([*numeric, *labels])), table.separator)
+    return _parquet_chunks(path, numeric, labels)
 
 
 def _check_header(path: Path, header: Sequence[str], wanted: Sequence[str]) -> None:
@@ -143,16 +465,20 @@ def _check_header(path: Path, header: Sequence[str], wanted: Sequence[str]) -> N
         raise ValueError(f"{path} has {counts[twice[0]]} columns named {twice[0]!r}; rename them")
 
 
-def _csv_chunks(path: Path, wanted: Sequence[str], separator: str) -> Iterator["DataFrame"]:
+def _csv_chunks(
+    path: Path, wanted: Sequence[str], separator: str
+) -> Iterator[tuple["DataFrame", float]]:
     import pandas as pd
 
     header = _csv_header(path, separator)
     _check_header(path, header, wanted)
+    _check_widths(path, header, separator)
+    size = path.stat().st_size
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             reader = pd.read_csv(
-                path,
+                stream,
                 sep=separator,
                 header=0,
                 names=list(range(len(header))),
@@ -165,7 +491,7 @@ def _csv_chunks(path: Path, wanted: Sequence[str], separator: str) -> Iterator["
             with reader:
                 for chunk in reader:
                     chosen = chunk[[header.index(name) for name in wanted]]
-                    yield chosen.set_axis(list(wanted), axis=1)
+                    yield chosen.set_axis(list(wanted), axis=1), stream.tell() / size
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from None
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
@@ -188,6 +514,31 @@ def _csv_header(path: Path, separator: str) -> list[str]:
     return header
 
 
+def _check_widths(path: Path, header: Sequence[str], separator: str) -> None:
+    # pandas fills a row that is too short, so that a column would take the values of another.
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file, delimiter=separator)
+            next(lines)
+            rows = (row for row in lines if len(row) > 1 or "".join(row).strip())
+            for number, row in enumerate(rows, 1):
+                if len(row) == len(header):
+                    continue
+                advice = ""
+                if len(row) == len(header) + 1 and not row[-1].strip():
+                    advice = f"; it ends in {separator!r}: let the header end so too, or no row"
+                elif header[0] == "#" and len(row) == len(header) - 1:
+                    advice = "; delete the '#' before the header"
+                raise ValueError(
+                    f"{path}: header and rows differ: row {number} has {len(row)} cells, the "
+                    f"header {len(header)}{advice}"
+                )
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from None
+    except csv.Error as error:
+        raise ValueError(f"{path} is not a whole csv file: {error}") from None
+
+
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> ValueError:
     return ValueError(
         f"{path} is not UTF-8 text: byte 0x{error.object[error.start]:02x} ({error.reason}); "
@@ -195,7 +546,7 @@ def _not_utf8(path: Path, error: UnicodeDecodeError) -> ValueError:
     )
 
 
-def _parquet_chunks(path: Path, wanted: Sequence[str]) -> Iterator["DataFrame"]:
+def _pyarrow(path: Path) -> tuple[Any, Any]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -203,17 +554,49 @@ def _parquet_chunks(path: Path, wanted: Sequence[str]) -> Iterator["DataFrame"]:
         raise ValueError(
             f"{path}: Parquet needs pyarrow, which is not installed: pip install '.[parquet]'"
         ) from None
+    return pa, pq
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    pa, pq = _pyarrow(path)
     with path.open("rb") as stream:
         try:
-            file = pq.ParquetFile(stream)
-            schema = file.schema_arrow
-            _check_header(path, schema.names, wanted)
-            for name in wanted:
-                kind = schema.field(name).type
-                text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-                if not (text or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-                    raise ValueError(f"{path}: column {name!r} is of type {kind}; give numbers")
-            for batch in file.iter_batches(max(1, CHUNK // len(wanted)), columns=list(wanted)):
-                yield batch.to_pandas()
+            yield pq.ParquetFile(stream)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path} is not a whole Parquet file: {error}") from None
+
+
+def _parquet_chunks(
+    path: Path, numeric: Sequence[str], labels: Sequence[str]
+) -> Iterator[tuple["DataFrame", float]]:
+    import pandas as pd
+
+    wanted = list(dict.fromkeys([*numeric, *labels]))
+    with _parquet(path) as file:
+        _check_header(path, file.schema_arrow.names, wanted)
+        types = {
+            name: _arrow_type(path, file.schema_arrow.field(name), name in labels)
+            for name in wanted
+        }
+        done = 0
+        for batch in file.iter_batches(max(1, CHUNK // len(wanted)), columns=wanted):
+            done += batch.num_rows
+            # By name: what pandas took for an index or a category is a column like the others.
+            columns = {name: batch.column(name).cast(types[name], safe=False) for name in wanted}
+            cells = {name: column.to_pandas() for name, column in columns.items()}
+            yield pd.DataFrame(cells), done / file.metadata.num_rows
+
+
+def _arrow_type(path: Path, column: Any, label: bool) -> Any:
+    # As which type a column is read.
+    import pyarrow as pa
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if label and not pa.types.is_nested(kind):
+        return pa.string()
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pa.float64()
+    raise ValueError(f"{path}: column {column.name!r} is of type {column.type}; give numbers")

@@ -1,11 +1,22 @@
-"""The learned symmetry: keep the target part, move the invariant part, decode."""
+"""The learned symmetry: keep the target part, move the invariant part, decode, refine."""
 
-__all__ = ["partners", "path"]
+__all__ = ["REFINE", "partners", "path", "refined", "strayed"]
 
 import torch
 from torch import Tensor
 
 from symmetry.models import Model
+
+REFINE = 10  # steps of Gauss and Newton: few points need more than four
+CAP = 0.5  # the longest step, in standard deviations of x
+CLOSE = 1e-4  # of Z1: nearer to its level no point needs to come
+DAMPING = 1e-4  # of the mean square of the gradients: where they are poor, short steps
+ASTRAY = 0.02  # of predicted y in standard deviations: what differs more has not come back
+PIECE = 2**16  # points of a copy that are held in memory at once
+STRIDE = 0.06  # of a path's walk, in spreads of the rows on its level
+STRIDES = 250  # the longest walk to one side, ten times round a ring
+BEYOND = 0.002  # the share of rows that lie farther out than a walk goes, at each end of a column
+NEIGHBOURS = 64  # rows that are taken for those on a level
 
 
 @torch.no_grad()
@@ -17,10 +28,14 @@ def partners(
     *,
     pool: Tensor | None = None,
     y: Tensor | None = None,
+    refine: int = REFINE,
 ) -> Tensor:
-    r"""Finds other inputs with the same target: each row keeps Z1 and takes another row's Z0.
+    r"""Finds other inputs with the same target: each row keeps Z1 and takes another Z0.
 
-    .. math:: x'_{ic} = \hat x(z_0(x_{j(i, c)}), z_1(x_i)), \quad j \sim U\{1, …, n\}
+    .. math:: x'_{ic} = \hat x(z_{0, ic}, z_1(x_i))
+
+    Z0 is that of a row of the pool, or for STIB_FLOW a draw from its law. Where the model has a
+    Z1, :func:`refined` then takes x′ back to the level of x and into the range of the data.
 
     Arguments:
         model: A trained model.
@@ -29,41 +44,271 @@ def partners(
         generator: The source of randomness, on the CPU.
         pool: The inputs whose Z0 is taken, with shape (m, x_size); x itself by default.
         y: The targets of x, with shape (n, y_size), which stand for Z1 in CVAE and CVIB.
+        refine: The steps of :func:`refined`; 0 for partners as they are decoded.
 
     Returns:
-        The partners of each copy of the model, with shape (S, count, n, x_size).
+        The partners of each copy of the model, with shape (S, count, n, x_size). What has not
+        come back to its level is told by :func:`strayed`.
 
     Raises:
         ValueError: If the model needs y and it is not given.
     """
-    invariant = model.encode(x if pool is None else pool).invariant
-    target = _kept(model, x, y)
-    rows = torch.randint(invariant.shape[1], (count, x.shape[0]), generator=generator)
-    return torch.stack([model.decode(invariant[:, row], target) for row in rows], 1)
+    kept = _kept(model, x, y)
+    invariant = model.fresh_invariant((count, len(x)), x if pool is None else pool, generator)
+    rows = torch.split(torch.arange(len(x), device=x.device).repeat(count), PIECE)
+    pieces = []
+    for row, moved in zip(rows, torch.split(invariant.flatten(1, 2), PIECE, 1), strict=True):
+        point = model.decode(moved, kept[:, row])
+        if refine and not model.decodes_from_y:
+            level = kept[:, row]
+            point = model.in_units(
+                refined(model, model.standardised(point, "x"), level, refine), "x"
+            )
+        pieces.append(point)
+    return torch.unflatten(torch.cat(pieces, 1), 1, (count, len(x)))
+
+
+def refined(model: Model, points: Tensor, levels: Tensor, steps: int = REFINE) -> Tensor:
+    r"""Takes points to their levels of Z1, inside the range of the training rows.
+
+    .. math:: x \leftarrow x - J^\top (J J^\top + \delta)^{-1} (z_1(x) - l),
+        \quad J = \frac{\partial z_1}{\partial x}
+
+    These are steps of Gauss and Newton, damped where the gradients are poor, and capped; a step
+    that leads no nearer is taken back and tried again at a quarter of its length. A column that
+    has come to an end of its range stays there if it would go beyond.
+
+    Arguments:
+        model: A model with a Z1.
+        points: Standardised inputs, with shape (S, n, x_size).
+        levels: The Z1 to go to, with shape (S, n, dim Z1).
+        steps: The number of steps at most.
+
+    Returns:
+        The points nearest to their levels that were seen, with the shape of ``points``.
+    """
+    points = _inside(model, points)
+    found, jacobian = _levels_and_jacobian(model, points)
+    length = points.new_ones(*points.shape[:-1], 1)
+    for _ in range(steps):
+        error = found - levels
+        distance = error.norm(dim=-1, keepdim=True)
+        if (distance <= CLOSE).all():
+            break
+        step = _step(jacobian, error)
+        stuck = ((points <= model.low) & (step < 0)) | ((points >= model.high) & (step > 0))
+        if stuck.any():
+            step = _step(jacobian.masked_fill(stuck[..., None, :], 0), error)
+        step = step * (CAP / step.norm(dim=-1, keepdim=True).clamp_min(CAP))
+        tried = _inside(model, points + length * step)
+        there, slopes = _levels_and_jacobian(model, tried)
+        nearer = (there - levels).norm(dim=-1, keepdim=True) < distance
+        points = torch.where(nearer, tried, points)
+        found = torch.where(nearer, there, found)
+        jacobian = torch.where(nearer[..., None], slopes, jacobian)
+        length = torch.where(nearer, (2 * length).clamp(max=1), length / 4)
+    return points
+
+
+@torch.no_grad()
+def strayed(model: Model, x: Tensor, moved: Tensor) -> Tensor:
+    """Tells which partners have not come back: their predicted y is not that of their row.
+
+    Arguments:
+        model: A model that predicts y.
+        x: The inputs, with shape (n, x_size).
+        moved: Their partners, with shape (S, count, n, x_size).
+
+    Returns:
+        Whether any predicted y differs by more than 0.02 standard deviations of y, with shape
+        (S, count, n).
+
+    Raises:
+        ValueError: If the model predicts no y.
+    """
+    own = model.prediction(x)
+    flat = moved.flatten(1, 2)
+    pieces = [model.prediction(piece) for piece in torch.split(flat, PIECE, 1)]
+    if own is None:
+        raise ValueError(f"{model.key} predicts no y, by which to tell what has strayed")
+    there = torch.cat([piece for piece in pieces if piece is not None], 1)
+    change = model.standardised(
+        torch.unflatten(there, 1, moved.shape[1:3]), "y"
+    ) - model.standardised(own, "y").unsqueeze(1)
+    return change.abs().amax(-1) > ASTRAY
 
 
 @torch.no_grad()
 def path(
-    model: Model, x: Tensor, points: int, *, pool: Tensor | None = None, y: Tensor | None = None
+    model: Model,
+    x: Tensor,
+    points: int,
+    *,
+    pool: Tensor | None = None,
+    y: Tensor | None = None,
 ) -> Tensor:
-    r"""Draws the orbit through each input: the strongest latent of Z0 runs over its quantiles.
+    r"""Draws a line through each input on which Z1 stays as it is.
+
+    From x it walks in the direction in which rows of that level differ most, straight on along
+    the level and among the data, until it meets its beginning, the end of the range or the end of
+    the data; then to the other side. A closed line begins and ends with x.
+
+    CVAE and CVIB have no Z1 to walk along: there the strongest latent of Z0 runs over its
+    quantiles.
 
     Arguments:
         model: A trained model.
         x: The inputs, with shape (n, x_size).
-        points: The number of points of an orbit.
-        pool: The inputs whose Z0 gives the quantiles, with shape (m, x_size); x by default.
+        points: The number of points of a line, evenly spaced.
+        pool: Rows of the data, with shape (m, x_size), which give directions, spreads and
+            quantiles; x by default.
         y: The targets of x, with shape (n, y_size), which stand for Z1 in CVAE and CVIB.
 
     Returns:
-        The orbits of each copy of the model, with shape (S, points, n, x_size).
+        The lines of each copy of the model, with shape (S, points, n, x_size).
 
     Raises:
         ValueError: If the model needs y and it is not given.
     """
-    code = model.encode(x if pool is None else pool)
-    target = _kept(model, x, y)
-    own = model.encode(x).invariant
+    pool = x if pool is None else pool
+    if model.decodes_from_y:
+        return _latent_path(model, x, points, pool, _kept(model, x, y))
+    start = model.standardised(x, "x").expand(model.sizes.stack, -1, -1)
+    level = model.levels(start)
+    direction, spread = _directions(model, start, level, model.standardised(pool, "x"))
+    stride = STRIDE * spread
+    walls = _walls(model.standardised(pool, "x"), start)
+    ahead, closed = _walk(model, start, level, direction, stride, walls)
+    behind, _ = _walk(model, start, level, -direction, stride, walls)
+    line = _resampled(ahead, behind, closed, points)  # (S, points, n, x_size)
+    flat, levels = line.flatten(1, 2), level.repeat(1, points, 1)
+    back = refined(model, flat, levels)
+    return model.in_units(torch.unflatten(back, 1, line.shape[1:3]), "x")
+
+
+def _kept(model: Model, x: Tensor, y: Tensor | None) -> Tensor:
+    if not model.decodes_from_y:
+        return model.levels(model.standardised(x, "x").expand(model.sizes.stack, -1, -1))
+    if y is None:
+        raise ValueError(f"{model.key} decodes from y; give the y of the rows of x")
+    return model.decoder_target(y.new_empty(0), y).expand(model.sizes.stack, -1, -1)
+
+
+def _inside(model: Model, points: Tensor) -> Tensor:
+    return torch.minimum(torch.maximum(points, model.low), model.high)
+
+
+def _levels_and_jacobian(model: Model, points: Tensor) -> tuple[Tensor, Tensor]:
+    # Z1 with shape (S, n, k), and its Jacobian with shape (S, n, k, d).
+    with torch.enable_grad():
+        points = points.detach().requires_grad_()
+        levels = model.levels(points)
+        slopes = [
+            torch.autograd.grad(one.sum(), points, retain_graph=True)[0]
+            for one in levels.unbind(-1)
+        ]
+    return levels.detach(), torch.stack(slopes, -2)
+
+
+def _step(jacobian: Tensor, error: Tensor) -> Tensor:
+    gram = jacobian @ jacobian.mT
+    size = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    damped = gram + (DAMPING * size + torch.finfo(gram.dtype).tiny ** 0.5) * eye
+    if damped.shape[-1] == 1:
+        solved = error[..., None] / damped
+    else:
+        solved = torch.linalg.solve(damped, error[..., None])
+    step: Tensor = -(jacobian.mT @ solved)[..., 0]
+    return step
+
+
+def _directions(model: Model, start: Tensor, level: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
+    # In which direction, with shape (S, n, d), and how widely, (S, n, 1), the rows of the pool
+    # whose Z1 is nearest differ among each other.
+    others = model.levels(pool.expand(len(start), -1, -1))
+    near = torch.cdist(level, others).topk(min(NEIGHBOURS, len(pool)), largest=False).indices
+    rows = pool[near]  # (S, n, neighbours, d)
+    centred = rows - rows.mean(-2, keepdim=True)
+    covariance = centred.mT @ centred / rows.shape[-2]
+    direction = torch.linalg.eigh(covariance).eigenvectors[..., -1]
+    spread = covariance.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True).sqrt()
+    return direction, spread.clamp_min(1e-3)
+
+
+def _walls(pool: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    # Where the data end, column by column, with few rows beyond; with shape (S, n, d).
+    ordered = pool.sort(0).values
+    beyond = int(BEYOND * (len(pool) - 1))
+    return torch.minimum(ordered[beyond], start), torch.maximum(ordered[-1 - beyond], start)
+
+
+def _walk(
+    model: Model,
+    start: Tensor,
+    level: Tensor,
+    direction: Tensor,
+    stride: Tensor,
+    walls: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
+    # The points passed, with shape (S, steps, n, d), where a walk that has ended stands still;
+    # and which walks have come back to their start, with shape (S, n).
+    here, passed = start, [start]
+    closed = torch.zeros(start.shape[:-1], dtype=torch.bool, device=start.device)
+    ended, away = closed.clone(), closed.clone()
+    for _ in range(STRIDES):
+        _, jacobian = _levels_and_jacobian(model, here)
+        # Along the level: the direction less what the gradients span, as a step towards there.
+        along = direction + _step(jacobian, (jacobian @ direction[..., None])[..., 0])
+        along = along / along.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+        goal = here + stride * along
+        outside = ((goal < walls[0]) | (goal > walls[1])).any(-1)
+        there = refined(model, model.among_data(goal, level), level, 3)
+        gone = there - here
+        forward = (gone * along).sum(-1)
+        # The data do not go on where a step is cut short or thrown aside.
+        blocked = (
+            outside | (forward < 0.3 * stride[..., 0]) | (gone.norm(dim=-1) > 3 * stride[..., 0])
+        )
+        ended = ended | blocked
+        here = torch.where(ended[..., None], here, there)
+        direction = torch.where(ended[..., None], direction, gone)
+        direction = direction / direction.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+        home = (here - start).norm(dim=-1)
+        away = away | (home > 2.5 * stride[..., 0])
+        arrived = away & ~ended & (home < 1.1 * stride[..., 0])
+        closed, ended = closed | arrived, ended | arrived
+        passed.append(torch.where(closed[..., None], start, here))
+        if ended.all():
+            break
+    return torch.stack(passed, 1), closed
+
+
+def _resampled(ahead: Tensor, behind: Tensor, closed: Tensor, points: int) -> Tensor:
+    # Evenly spaced points of the walks to both sides; of a closed one, of that ahead alone.
+    behind = torch.where(closed[:, None, :, None], behind[:, :1], behind)
+    line = torch.cat([behind.flip(1), ahead[:, 1:]], 1).permute(0, 2, 3, 1)  # (S, n, d, steps)
+    length = line.diff(dim=-1).norm(dim=-2).cumsum(-1)
+    length = torch.cat([torch.zeros_like(length[..., :1]), length], -1)  # (S, n, steps)
+    own = length[..., behind.shape[1] - 1, None]
+    total = length[..., -1:]
+    places = total * torch.linspace(0, 1, points, dtype=line.dtype, device=line.device)
+    # The point nearest to x is x.
+    nearest = (places - own).abs().argmin(-1, keepdim=True)
+    places = places.scatter(-1, nearest, own)
+    after = torch.searchsorted(length.contiguous(), places.contiguous())
+    after = after.clamp(1, length.shape[-1] - 1)
+    low, high = length.gather(-1, after - 1), length.gather(-1, after)
+    share = ((places - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)[..., None, :]
+    columns = (*line.shape[:-1], points)
+    first, second = (
+        line.gather(-1, index[..., None, :].expand(columns)) for index in (after - 1, after)
+    )
+    return (first + share * (second - first)).permute(0, 3, 1, 2)
+
+
+def _latent_path(model: Model, x: Tensor, points: int, pool: Tensor, target: Tensor) -> Tensor:
+    code, own = model.encode(pool), model.encode(x).invariant
     strongest = code.signal_to_noise[:, : code.invariant_size].argmax(1)  # (S,)
     copies = torch.arange(len(strongest), device=own.device)
     moved = code.invariant[copies, :, strongest]  # (S, m)
@@ -74,10 +319,3 @@ def path(
         invariant[copies, :, strongest] = value[:, None]
         steps.append(model.decode(invariant, target))
     return torch.stack(steps, 1)
-
-
-def _kept(model: Model, x: Tensor, y: Tensor | None) -> Tensor:
-    if model.decodes_from_y and y is None:
-        raise ValueError(f"{model.key} decodes from y; give the y of the rows of x")
-    target = model.encode(x).target
-    return target if y is None else model.decoder_target(target, y)

@@ -1,6 +1,6 @@
 """The table of all models, the published one beside it, and the known truth below."""
 
-__all__ = ["comparison", "history_frame", "markdown", "shortcomings", "spread", "training_curves"]
+__all__ = ["comparison", "history_frame", "markdown", "spread", "training_curves"]
 
 from collections.abc import Mapping, Sequence
 
@@ -14,10 +14,21 @@ SYMMETRY_COLUMNS = {
     "mi_z0_y_sampled": "MI, sampled and whitened [bits]",
     "leak_r2": "leak R²",
     "symmetry_error": "symmetry error",
-    "reencode_error": "re-encode error",
+    "symmetry_error_decoded": "as decoded",
     "symmetry_coverage": "coverage (KS)",
     "outside_share": "share outside",
 }
+WORTH_ROWS = {
+    "referee_error": "partners",
+    "nearest_rows_error": "nearest rows in predicted y",
+    "random_rows_error": "random rows",
+    "plain_regression_error": "error of a plain regression",
+    "prediction_error": "error of the model's ŷ",
+    "partner_coverage": "coverage of partners (KS)",
+    "partner_coverage_floor": "its floor, by chance",
+    "strayed_share": "share astray",
+}
+MOST_COLUMNS = 20  # of x whose spread is shown
 MAX_ROWS = 200  # of a curve: more make `dvc plots show` slow and look no better
 
 
@@ -50,7 +61,7 @@ def comparison(
 
 def _cells(ours: Metrics, published: Metrics | None) -> dict[str, float | None]:
     cells: dict[str, float | None] = {}
-    for metric in {**PAPER_COLUMNS, **SYMMETRY_COLUMNS}:
+    for metric in {**PAPER_COLUMNS, **SYMMETRY_COLUMNS, **WORTH_ROWS}:
         cells[metric] = ours.get(metric)
         cells[f"{metric}_std"] = ours.get(f"{metric}_std")
         if metric in PAPER_COLUMNS and published is not None:
@@ -58,75 +69,65 @@ def _cells(ours: Metrics, published: Metrics | None) -> dict[str, float | None]:
     return cells
 
 
-def shortcomings(
-    metrics: Metrics,
-    constant: Metrics,
-    null_bits: tuple[float, float],
-    tolerance: float = 0.05,
-) -> list[str]:
-    """Says in words why a model has found no symmetry; nothing where it seems to have found one.
-
-    A symmetry keeps y, so Z0 must not know of y: ``leak_r2`` may be up to the tolerance, and
-    ``mi_z0_y_sampled`` up to the tolerance in bits above what no dependence reads. Moving Z0
-    must change the predicted y by less than y is predicted wrongly anyway: ``reencode_error`` may
-    be up to ``y_mae``. And there must be something to keep and to move: ``y_mae`` and ``x_mae``
-    may be up to 95 % of those of a constant prediction.
-
-    Arguments:
-        metrics: The metrics of a model.
-        constant: ``x_mae`` and ``y_mae`` of a constant prediction.
-        null_bits: Where 95 % of the sampled estimates lie without any dependence.
-        tolerance: What leaks may read.
-    """
-    limits = {
-        "leak R²": (metrics.get("leak_r2"), tolerance),
-        "sampled MI": (metrics.get("mi_z0_y_sampled"), null_bits[1] + tolerance),
-        "re-encode error": (metrics.get("reencode_error"), metrics.get("y_mae")),
-        "Y MAE": (metrics.get("y_mae"), _share(constant.get("y_mae"))),
-        "X MAE": (metrics.get("x_mae"), _share(constant.get("x_mae"))),
-    }
-    return [
-        f"{name} {found:.3f} > {limit:.3f}"
-        for name, (found, limit) in limits.items()
-        if found is not None and limit is not None and found > limit
-    ]
-
-
-def _share(error: float | None, share: float = 0.95) -> float | None:
-    return None if error is None else share * error
-
-
 def markdown(
     table: pd.DataFrame,
     null_bits: tuple[float, float],
     standardised: bool = False,
-    warnings: Mapping[str, Sequence[str]] | None = None,
+    verdicts: Mapping[str, str] | None = None,
+    spreads: Mapping[str, Mapping[str, float]] | None = None,
 ) -> str:
-    """Renders a comparison as two markdown tables of "mean ± standard deviation (published)".
+    """Renders a comparison as markdown tables of "mean ± standard deviation (published)".
 
-    Columns that no model has are left out.
+    First come the verdicts, then the paper's metrics, those of the symmetry, what the referee
+    says, and how far each column of x moves. Columns that no model has are left out.
 
     Arguments:
         table: What :func:`comparison` returned.
         null_bits: Where 95 % of the sampled estimates lie without any dependence, for the note.
         standardised: Whether errors are in standard deviations of the columns, for the note.
-        warnings: The :func:`shortcomings` of models, by the name to print.
+        verdicts: What is said of each model's symmetry, by the name to print.
+        spreads: How far each column moves among the partners of a model, by its name.
     """
     measured = table[table["mi_z0_y_sampled"].notna()]
     beside = " (published value)" if "x_mae_published" in table else ""
     unit = "; errors are in standard deviations, added up over columns" if standardised else ""
-    lines = [
-        f"Warning: {name} has found no symmetry: {'; '.join(reasons)}."
-        for name, reasons in (warnings or {}).items()
-        if reasons
-    ]
-    return (
-        f"{_render(table, PAPER_COLUMNS)}\n\n"
-        f"Mean ± standard deviation over seeds{beside}{unit}.\n\n"
-        f"{_render(measured, SYMMETRY_COLUMNS)}\n\n"
+    said = "".join(f"- **{name}: {words}**\n" for name, words in (verdicts or {}).items())
+    parts = [
+        f"Is a symmetry found?\n\n{said}" if said else "",
+        _render(table, PAPER_COLUMNS),
+        f"Mean ± standard deviation over seeds{beside}{unit}.",
+        _render(measured, SYMMETRY_COLUMNS),
         f"Without any dependence, 95 % of the sampled estimates lie in "
-        f"[{null_bits[0]:.3f}, {null_bits[1]:.3f}] bits.\n"
-    ) + "".join(f"\n{line}\n" for line in lines)
+        f"[{null_bits[0]:.3f}, {null_bits[1]:.3f}] bits.",
+        _worth(measured),
+        "How far y changes from a row to its partners, by a regressor that never saw the model, "
+        "in standard deviations of y; and what rows of the data give in their place.",
+        _spreads(spreads or {}),
+    ]
+    return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
+
+
+def _worth(table: pd.DataFrame) -> str:
+    shown: dict[str, list[str]] = {"": list(WORTH_ROWS.values())}
+    for _, row in table.iterrows():
+        shown[str(row["model"])] = [
+            _cell(row[metric], row[f"{metric}_std"], float("nan")) for metric in WORTH_ROWS
+        ]
+    return pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)
+
+
+def _spreads(spreads: Mapping[str, Mapping[str, float]]) -> str:
+    if not any(spreads.values()):
+        return ""
+    table = pd.DataFrame(spreads)
+    table = table.loc[table.max(axis=1).sort_values(ascending=False, kind="stable").index]
+    more = len(table) - MOST_COLUMNS
+    shown = table[:MOST_COLUMNS].map("{:.2f}".format).rename_axis("column").reset_index()
+    return (
+        f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n"
+        "How far each column moves among the partners of a row, as a share of its standard "
+        "deviation" + (f"; {more} more columns move less" if more > 0 else "") + "."
+    )
 
 
 def _render(table: pd.DataFrame, columns: Mapping[str, str]) -> str:
@@ -142,10 +143,10 @@ def _render(table: pd.DataFrame, columns: Mapping[str, str]) -> str:
     return pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)
 
 
-def _cell(mean: float, std: float, published: float) -> str:
-    if pd.isna(mean):
+def _cell(mean: float | None, std: float | None, published: float) -> str:
+    if mean is None or pd.isna(mean):
         return "–"
-    spread = "" if pd.isna(std) else f" ± {std:.3f}"
+    spread = "" if std is None or pd.isna(std) else f" ± {std:.3f}"
     theirs = "" if pd.isna(published) else f" ({published:.2f})"
     return f"{round(mean, 3) + 0.0:.3f}{spread}{theirs}"  # no "-0.000"
 

@@ -2,8 +2,10 @@
 
 __all__ = ["Progress", "Schedule", "State", "cosine", "geometric", "train"]
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from math import cos, isfinite, pi
 
 import torch
@@ -33,9 +35,17 @@ def geometric(start: float, end: float, share: float) -> Schedule:
     return value
 
 
-def cosine(start: float, end: float) -> Schedule:
-    r"""Returns a schedule :math:`b + (a - b)(1 + \cos \pi p) / 2` that falls from a to b."""
-    return lambda done: end + (start - end) * (1 + cos(pi * done)) / 2
+def cosine(start: float, end: float, warmup: float = 0.0) -> Schedule:
+    r"""Returns a schedule :math:`b + (a - b)(1 + \cos \pi p) / 2` that falls from a to b.
+
+    In a first share of the training, the warm-up, it is less in proportion.
+    """
+
+    def value(done: float) -> float:
+        falling = end + (start - end) * (1 + cos(pi * done)) / 2
+        return falling * min(1.0, (done + 1e-3) / warmup) if warmup > 0 else falling
+
+    return value
 
 
 @dataclass(frozen=True)
@@ -63,19 +73,21 @@ def train(
     *,
     seeds: Sequence[int],
     bias_scale: float,
-    steps: int,
+    steps: Sequence[int],
     batch_size: int,
     learning_rates: Mapping[str, Schedule],
     kl_weight: Schedule,
+    averaging: float = 0.0,
     validate_every: int,
     report: Callable[[Progress], None] = lambda progress: None,
     resume: State | None = None,
 ) -> None:
     """Trains a model in place and leaves it with its best validated weights.
 
-    All copies take a step at once, and all players with it. Every ``validate_every`` steps and
-    at the end the objective is computed on the validation set, with noise that stays the same;
-    each copy keeps the weights with which its own was lowest.
+    A model's turns follow each other. In a turn all copies take a step at once, and all players
+    with it. Every ``validate_every`` steps and at its end the objective of its terms is computed
+    on the validation set, with noise that stays the same; each copy keeps the weights with which
+    its own was lowest, and the next turn goes on from these.
 
     Arguments:
         model: The model, on the device to train on.
@@ -84,23 +96,33 @@ def train(
         seeds: One seed a copy, for its weights, its batches and its noise.
         bias_scale: The scale of the decoders' biases at the start; see
             :func:`~symmetry.networks.initialise`.
-        steps: The number of steps.
+        steps: The number of steps of each of the model's turns.
         batch_size: The number of rows in a batch of one copy.
-        learning_rates: The learning rate of each of the model's players.
-        kl_weight: The weight of the KL term.
+        learning_rates: The learning rate of each of the model's players, over its turn.
+        kl_weight: The weight of the KL term, over its turn.
+        averaging: The share that an exponential moving average of the weights keeps at a step;
+            the average is what is validated and kept. With 0 these are the weights themselves.
         validate_every: The number of steps between validations.
         report: Called with the progress after each validation.
         resume: The state of a training with the same arguments to go on from, with the same bits
             as if it had never stopped; from scratch if left out.
 
     Raises:
-        ValueError: If there are fewer training rows than a batch takes, or the learning rates
-            are not those of the model's players.
+        ValueError: If there are fewer training rows than a batch takes, or the steps or the
+            learning rates are not those of the model's turns and players.
         FloatingPointError: If a loss term is not finite, on a batch or in validation.
     """
     if len(training) < batch_size:
         raise ValueError(
             f"a batch takes {batch_size} rows; the training set has only {len(training)}"
+        )
+    turns, players = model.turns(), model.players()
+    if len(steps) != len(turns):
+        raise ValueError(f"{model.key} trains in {len(turns)} turns; found {len(steps)} of steps")
+    if set(learning_rates) != set(players):
+        raise ValueError(
+            f"learning rates are given for {', '.join(learning_rates)}; the players of "
+            f"{model.key} are {', '.join(players)}"
         )
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     initialise(model, generators, model.decoders(), bias_scale)
@@ -114,79 +136,97 @@ def train(
         ),
         torch.stack(
             [
-                torch.randn(len(validation), model.latent_size, generator=generator)
+                torch.randn(len(validation), model.noise_size, generator=generator)
                 for generator in generators
             ]
         ).to(device),
     )
-    players = model.players()
-    if set(learning_rates) != set(players):
-        raise ValueError(
-            f"learning rates are given for {', '.join(learning_rates)}; the players of "
-            f"{model.key} are {', '.join(players)}"
-        )
-    optimizer = torch.optim.Adam(
-        [{"params": players[name], "lr": rate(0.0)} for name, rate in learning_rates.items()],
-        fused=True,
-    )
-    best = {name: value.clone() for name, value in model.state_dict().items()}
-    lowest = torch.full((len(seeds),), torch.inf, device=device)
     copies = [
-        _Batches(generator, len(training), batch_size, model.latent_size)
+        _Batches(generator, len(training), batch_size, model.noise_size)
         for generator in generators
     ]
-
-    def state() -> State:
-        return {
-            **{f"model.{name}": value for name, value in _tensors(model).items()},
-            **{f"best.{name}": value for name, value in best.items()},
-            **_moments(optimizer),
-            "lowest": lowest,
-            "step": torch.tensor(step + 1),
-            "epoch": torch.stack([batches.epoch for batches in copies]),
-            "taken": torch.tensor(copies[0].taken),
-        }
-
-    first = 0
+    best = _parameters(model)
+    first = 0 if resume is None else int(resume["step"])
     if resume is not None:
-        first = int(resume["step"])
-        _restore(resume, model, best, optimizer)
-        lowest = resume["lowest"].to(device)
+        _restore(resume, "model", _tensors(model))
+        _restore(resume, "best", best)
         for batches, epoch in zip(copies, resume["epoch"], strict=True):
             batches.go_to(epoch, int(resume["taken"]))
-    for step in range(first, steps):
-        done = step / steps
-        for group, rate in zip(optimizer.param_groups, learning_rates.values(), strict=True):
-            group["lr"] = rate(done)
-        rows, noise = (
-            torch.stack(drawn).to(device) for drawn in zip(*map(next, copies), strict=True)
+
+    for turn, begin, length in zip(turns, accumulate(steps, initial=0), steps, strict=False):
+        end = begin + length
+        if first >= end:
+            continue
+        _fill(model, best)
+        model.prepare(turn, x)
+        rates = {name: learning_rates[name] for name in turn.players}
+        optimizer = torch.optim.Adam(
+            [{"params": players[name], "lr": rate(0.0)} for name, rate in rates.items()],
+            fused=True,
         )
-        # Batch by batch: of many rows there is no second copy in memory.
-        terms = model.terms(*_standardised(model, x[rows], y[rows]), noise)
-        optimizer.zero_grad()
-        model.loss(terms, kl_weight(done)).sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if (step + 1) % validate_every == 0 or step + 1 == steps:
-            model.eval()
-            with torch.no_grad():
-                validated = model.terms(*validation_batch)
-                errors = model.mean_absolute_errors(*validation_batch[:2])
-                objective = model.objective(validated)
-            model.train()
-            _check_finite(model.key, step + 1, seeds, {"training": terms, "validation": validated})
-            better = objective < lowest
-            lowest = torch.where(better, objective, lowest)
-            for name, value in model.state_dict().items():
-                best[name][better] = value[better]
-            report(
-                Progress(
-                    step + 1,
-                    {name: value.detach() for name, value in terms.items()},
-                    {**validated, "objective": objective, **errors},
-                    state,
-                )
+        average = _Average([p for name in rates for p in players[name]], averaging)
+        lowest = torch.full((len(seeds),), torch.inf, device=device)
+        if resume is not None and first > begin:
+            _restore(resume, "model", _tensors(model))
+            _restore(resume, "average", average.named())
+            _restore_moments(resume, optimizer)
+            lowest = resume["lowest"].to(device)
+
+        for step in range(max(first, begin), end):
+            done = (step - begin) / length
+            for group, rate in zip(optimizer.param_groups, rates.values(), strict=True):
+                group["lr"] = rate(done)
+            rows, noise = (
+                torch.stack(drawn).to(device) for drawn in zip(*map(next, copies), strict=True)
             )
-    model.load_state_dict(best)
+            # Batch by batch: of many rows there is no second copy in memory.
+            terms = model.terms(*_standardised(model, x[rows], y[rows]), noise, turn.terms)
+            optimizer.zero_grad()
+            model.loss(terms, kl_weight(done)).sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            average.take_in(step - begin)
+            if (step + 1) % validate_every == 0 or step + 1 == end:
+                model.eval()
+                with torch.no_grad(), average.in_place():
+                    validated = model.terms(*validation_batch)
+                    errors = model.mean_absolute_errors(*validation_batch[:2])
+                    objective = model.objective(validated)
+                    own = model.objective({name: validated[name] for name in turn.terms})
+                    better = own < lowest
+                    lowest = torch.where(better, own, lowest)
+                    for name, value in model.named_parameters():
+                        best[name][better] = value[better]
+                model.train()
+                _check_finite(
+                    model.key, step + 1, seeds, {"training": terms, "validation": validated}
+                )
+
+                def state(
+                    step: int = step,
+                    lowest: Tensor = lowest,
+                    optimizer: torch.optim.Adam = optimizer,
+                    average: _Average = average,
+                ) -> State:
+                    return {
+                        **_named("model", _tensors(model)),
+                        **_named("best", best),
+                        **_named("average", average.named()),
+                        **_moments(optimizer),
+                        "lowest": lowest,
+                        "step": torch.tensor(step + 1),
+                        "epoch": torch.stack([batches.epoch for batches in copies]),
+                        "taken": torch.tensor(copies[0].taken),
+                    }
+
+                report(
+                    Progress(
+                        step + 1,
+                        {name: value.detach() for name, value in terms.items()},
+                        {**validated, "objective": objective, **errors},
+                        state,
+                    )
+                )
+    _fill(model, best)
     model.eval()
 
 
@@ -222,10 +262,10 @@ class _Batches:
     # One copy's endless batches, each epoch in a new order: row numbers and noise of each step.
 
     def __init__(
-        self, generator: torch.Generator, rows: int, batch_size: int, latent_size: int
+        self, generator: torch.Generator, rows: int, batch_size: int, noise_size: int
     ) -> None:
         self.generator = generator
-        self.rows, self.batch_size, self.latent_size = rows, batch_size, latent_size
+        self.rows, self.batch_size, self.noise_size = rows, batch_size, noise_size
         self._begin_epoch()
 
     def __next__(self) -> tuple[Tensor, Tensor]:
@@ -234,7 +274,7 @@ class _Batches:
         start = self.taken * self.batch_size
         self.taken += 1
         rows = self.order[start : start + self.batch_size]
-        return rows, torch.randn(self.batch_size, self.latent_size, generator=self.generator)
+        return rows, torch.randn(self.batch_size, self.noise_size, generator=self.generator)
 
     def go_to(self, epoch: Tensor, taken: int) -> None:
         # The state of the generator when the epoch began, and the batches taken of it.
@@ -250,9 +290,56 @@ class _Batches:
         self.taken = 0
 
 
+class _Average:
+    # An exponential moving average of parameters, of the last few steps while there are few.
+
+    def __init__(self, parameters: Iterable[Tensor], keeps: float) -> None:
+        self.parameters, self.keeps = list(parameters), keeps
+        self.values = [value.detach().clone() for value in self.parameters] if keeps else []
+
+    @torch.no_grad()
+    def take_in(self, steps: int) -> None:
+        if self.values:
+            share = 1 - min(self.keeps, (steps + 1) / (steps + 10))
+            torch._foreach_lerp_(self.values, self.parameters, share)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        # The average stands in the model's place.
+        own = [value.detach().clone() for value in self.parameters]
+        for parameter, value in zip(self.parameters, self.values, strict=False):
+            parameter.data.copy_(value)
+        yield
+        for parameter, value in zip(self.parameters, own, strict=True):
+            parameter.data.copy_(value)
+
+    def named(self) -> State:
+        return {str(number): value for number, value in enumerate(self.values)}
+
+
 def _tensors(model: Model) -> State:
     # With the buffers that a weight file does not hold, such as an average over batches.
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _parameters(model: Model) -> State:
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+@torch.no_grad()
+def _fill(model: Model, values: State) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.copy_(values[name])
+
+
+def _named(prefix: str, tensors: State) -> State:
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+@torch.no_grad()
+def _restore(state: State, prefix: str, tensors: State) -> None:
+    for name, value in tensors.items():
+        value.copy_(state[f"{prefix}.{name}"])
 
 
 def _moments(optimizer: torch.optim.Adam) -> State:
@@ -263,11 +350,7 @@ def _moments(optimizer: torch.optim.Adam) -> State:
     }
 
 
-@torch.no_grad()
-def _restore(state: State, model: Model, best: State, optimizer: torch.optim.Adam) -> None:
-    for prefix, tensors in (("model", _tensors(model)), ("best", best)):
-        for name, value in tensors.items():
-            value.copy_(state[f"{prefix}.{name}"])
+def _restore_moments(state: State, optimizer: torch.optim.Adam) -> None:
     moments: dict[int, State] = {}
     for name, value in state.items():
         if name.startswith("adam."):

@@ -22,6 +22,7 @@ TINY = {
     "evaluate": {"critic_steps": 2},
     "models": {key: {"steps": 4, "hidden_size": 4, "batch_size": None} for key in MODELS},
 }
+TINY["models"]["stib_flow"]["predictor_steps"] = 4
 
 
 @dataclass(frozen=True)

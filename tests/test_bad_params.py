@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc.utils.serialize import parse_yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stages import check, plain_errors, read_params
@@ -60,7 +60,7 @@ FAULTS = {
     "a fraction for a count": (value("steps", "0.5"), ["models.vae.steps", "0.5", "integer"]),
     "a float for a count": (value("train_rows", "1e6"), ["data.train_rows", "1000000.0"]),
     "a list for a count": (value("batch_size", "[1, 2]"), ["train.batch_size", "[1, 2]"]),
-    "a truth for a count": (value("seeds", "yes"), ["train.seeds", "True", "integer"]),
+    "a truth for a count": (value("seeds", "true"), ["train.seeds", "True", "integer"]),
     "a truth for a float": (
         value("kl_weight", "true"),
         ["models.vae.kl_weight", "True"],
@@ -133,7 +133,7 @@ FAULTS = {
     "an unknown model": (value("model", "gan"), ["model: found 'gan'", "'stib'"]),
     "a model in capitals": (value("model", "STIB"), ["model: found 'STIB'", "'stib'"]),
     "no name": (value("model", "''"), ["model: found ''", "'stib'"]),
-    "no": (value("model", "no"), ["model: found False", "'stib'"]),
+    "no": (value("model", "no"), ["model: found 'no'", "'stib'"]),
     "an interpolation": (value("model", "${data.seed}"), ["model: found '${data.seed}'"]),
     **{
         f"the model {name}": (value("model", f"'{name}'"), [f"model: found {name!r}", "'stib'"])
@@ -262,6 +262,19 @@ def test_no_number_is_another_to_dvc(tmp_path_factory, written):
         return
     if isinstance(ours, int | float):  # to DVC .0E0 is a text, but of the same number
         assert float(parse_yaml(path.read_text(), path)["number"]) == ours
+
+
+@given(written=st.text("aeflnorstuyAEFLNORSTUY0123", min_size=1, max_size=5))
+@example("NO")
+@example("on")
+@example("y")
+@example("O3")
+@example("True")
+@example("~")
+def test_a_name_is_what_it_is_to_dvc(tmp_path_factory, written):
+    path = tmp_path_factory.getbasetemp() / "name.yaml"
+    path.write_text(f"names: [{written}]\n")
+    assert read_yaml(path) == parse_yaml(path.read_text(), path)
 
 
 @pytest.mark.parametrize("number", [0, -3, 10**9, 0.0, 1.5, 1e-5, -2.5e300, 3e-3, 1e22])

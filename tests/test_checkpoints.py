@@ -31,7 +31,7 @@ def build(key, units=None):
 
 def batch(model):
     generator = torch.Generator().manual_seed(1)
-    sizes = (SIZES.x, SIZES.y, model.latent_size)
+    sizes = (SIZES.x, SIZES.y, model.noise_size)
     return [torch.randn(SIZES.stack, 20, size, generator=generator) for size in sizes]
 
 

@@ -30,7 +30,7 @@ def pipeline_of(name):
 
 def test_each_task_has_an_example_or_is_the_papers():
     tasks = {params_of(name)["data"]["task"] for name in EXAMPLES}
-    assert tasks | {"spiral"} == set(TASKS)
+    assert tasks | {"spiral", "formula"} == set(TASKS)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -60,7 +60,7 @@ def clone(machine, tools, tmp_path_factory):  # noqa: F811
             content["data"] |= {"train_rows": 64, "validation_rows": 16, "test_rows": 100}
         content["train"] |= {"seeds": 2, "batch_size": 8, "validate_every": 2, "threads": 1}
         content["evaluate"] |= {"critic_steps": 2}
-        content["models"]["stib"] |= {"steps": 4, "hidden_size": 4, "batch_size": None}
+        content["models"]["stib_flow"] |= {"predictor_steps": 4, "steps": 4, "hidden_size": 4}
         text = yaml.safe_dump(content, sort_keys=False)
         (clone.folder / "examples" / name / "params.yaml").write_text(text)
     clone.git("init", "-q", "--initial-branch=main")
@@ -80,11 +80,15 @@ def test_one_command_reproduces_an_example(clone, name):
     printed = clone.dvc("repro", f"examples/{name}/dvc.yaml")
     for stage in ("check", "generate", "train", "evaluate", "tabulate", "plot"):
         assert f"Running stage 'examples/{name}/dvc.yaml:{stage}'" in printed
-    metrics = clone.json(f"examples/{name}/metrics/stib.json")
-    assert all(metrics[key] is not None for key in ("symmetry_error", "symmetry_coverage"))
+    metrics = clone.json(f"examples/{name}/metrics/stib_flow.json")
+    known = "symmetry_error", "symmetry_error_decoded", "symmetry_coverage", "referee_error"
+    assert all(metrics[key] is not None for key in known)
     table = clone.text(f"examples/{name}/metrics/table.md")
     assert "Exact invariant (oracle)" in table
     assert "published" not in table
+    verdict = clone.json(f"examples/{name}/evaluations/stib_flow.json")
+    assert f"**STIB_FLOW: Symmetry {verdict['grade']}: " in table  # after four steps
+    assert verdict["reasons"]
     assert "Running stage" not in clone.dvc("repro", f"examples/{name}/dvc.yaml")
     folder = clone.folder / "examples" / name
     assert (folder / "plots" / "orbits.png").stat().st_size > 5000
@@ -101,14 +105,24 @@ def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clon
     clone.run(clone.tools / "python", *partners.split("  #")[0].split()[1:])
     table = list(csv.DictReader(clone.text("partners.csv").splitlines()))
     assert len(table) == 20 * 2000
-    assert list(table[0]) == ["row", "mass", "acceleration", "force_hat", "change"]
-    metrics = clone.json("examples/own/metrics/stib.json")
+    own = ["own_mass", "own_acceleration", "own_force", "own_force_hat"]
+    assert list(table[0]) == [
+        *("row", "copy", "mass", "acceleration", "force_hat", "change"),
+        *own,
+    ]
+    assert "Running stage" not in clone.dvc("repro", "examples/own/dvc.yaml:generate")
+    table = clone.folder / "examples" / "own" / "mine.csv"
+    table.write_text(table.read_text() + "1.5,2.5,3.75\n")
+    changed = clone.dvc("repro", "examples/own/dvc.yaml:generate")
+    assert "Running stage 'examples/own/dvc.yaml:generate'" in changed
+    metrics = clone.json("examples/own/metrics/stib_flow.json")
     assert metrics["generalisation_gap"] is not None
     assert metrics["y_mae.force"] > 0
     assert metrics["symmetry_error"] is None
     text = clone.text("examples/own/metrics/table.md")
-    assert "Warning: STIB has found no symmetry" in text  # after four steps
-    assert "coverage" not in text
+    assert "**STIB_FLOW: Symmetry not found: " in text  # after four steps
+    assert "symmetry error" not in text
+    assert {"mass", "acceleration"} == set(re.findall(r"^\| (mass|acceleration) ", text, re.M))
 
 
 def test_a_csv_that_cannot_be_used_stops_before_anything_is_trained(clone):

@@ -38,6 +38,7 @@ HISTORY = pd.DataFrame(
         "y_mae": [3.0, 2.0, 1.0, 0.9],
     }
 )
+FLOW = ("flow", HISTORY.rename(columns={"dependence": "flow"}))
 STUDIES = {
     "all": pd.DataFrame({"mi": [0.02, 0.04, -0.01], "x_mae": [0.03, 0.02, 0.04]}),
     "no memory": pd.DataFrame({"mi": [0.2, 0.4, 0.3], "x_mae": [0.05, 0.06, 0.07]}),
@@ -74,7 +75,7 @@ FIGURES = {
     "reconstruction without y": lambda: draw_reconstruction(None),
     "training": lambda: training(CURVES, {"objective": "objective", "y": "error of y"}),
     "orbits": lambda: orbits({"VAE": ORBITS, "STIB": ORBITS}, SPIRAL),
-    "information": lambda: information({"STIB": HISTORY, "STIB_WO_REG": HISTORY}),
+    "information": lambda: information({"STIB_FLOW": FLOW, "STIB": ("dependence", HISTORY)}),
     "ablation": lambda: ablation(STUDIES, {"mi": "leak", "x_mae": "X MAE"}),
 }
 
@@ -221,10 +222,13 @@ def test_orbits_of_other_data_have_no_true_levels():
 
 
 def test_information_has_a_row_a_model_and_a_line_a_copy():
-    figure = information({"STIB": HISTORY, "STIB_WO_REG": HISTORY})
-    assert [title.partition(":")[0] for title in titles(figure)] == ["STIB"] * 3 + [
-        "STIB_WO_REG"
-    ] * 3
+    figure = information({"STIB": ("dependence", HISTORY), "STIB_FLOW": FLOW})
+    said = [title.split(": ") for title in titles(figure)]
+    assert [name for name, _ in said] == ["STIB"] * 3 + ["STIB_FLOW"] * 3
+    assert "dependence" in said[0][1]
+    assert "flow's velocity" in said[3][1]
+    assert [term for _, term in said[1:3]] == [term for _, term in said[4:]] == ["X MAE", "Y MAE"]
+    assert lines(figure.axes[3]) == lines(figure.axes[0])
     dependence, x_mae, y_mae = (lines(axes) for axes in figure.axes[:3])
     assert x_mae == {"seed 0": [[10, 1], [20, 0.5]], "seed 1": [[10, 2], [20, 0.7]]}
     assert y_mae["seed 1"] == [[10, 2], [20, 0.9]]

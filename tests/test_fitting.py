@@ -31,7 +31,9 @@ def assert_same_bits(one, other):
 
 @every_model
 def test_params_say_how_a_model_is_trained(key):
-    params = read_params({"models": {key: {"steps": 6, "batch_size": 16, "bias_scale": 2.0}}})
+    changes = {"steps": 6, "batch_size": 16}
+    changes |= {"predictor_steps": 3} if key == "stib_flow" else {"bias_scale": 2.0}
+    params = read_params({"models": {key: changes}})
     own = params.models.block(key)
     model = MODELS[key](Sizes(2, 2, 2, **own.sizes()), own.weights())
     train(
@@ -39,11 +41,17 @@ def test_params_say_how_a_model_is_trained(key):
         TRAINING,
         VALIDATION,
         seeds=[0, 1],
-        bias_scale=2.0,
-        steps=6,
         batch_size=16,
         learning_rates=learning_rates(own),
-        kl_weight=geometric(own.kl_weight_start, own.kl_weight, own.kl_warmup),
+        **(
+            {"steps": [3, 6], "bias_scale": 1.0, "averaging": 0.995, "kl_weight": lambda done: 0}
+            if key == "stib_flow"
+            else {
+                "steps": [6],
+                "bias_scale": 2.0,
+                "kl_weight": geometric(own.kl_weight_start, own.kl_weight, own.kl_warmup),
+            }
+        ),
         validate_every=2,
     )
     assert_same_bits(fit(key, params, TRAINING, VALIDATION), model)
@@ -53,6 +61,13 @@ def test_params_say_how_a_model_is_trained(key):
 def test_a_player_learns_from_its_first_rate_to_its_last(key):
     own = read_params().models.block(key)
     rates = {name: (rate(0.0), rate(1.0)) for name, rate in learning_rates(own).items()}
+    if key == "stib_flow":  # whose rates rise before they fall, and begin near 0
+        warm = {name: rate(0.03) for name, rate in learning_rates(own).items()}
+        assert warm["predictor"] == pytest.approx(own.predictor_learning_rate, rel=0.01)
+        assert warm["flow"] == pytest.approx(own.learning_rate, rel=0.01)
+        assert [0 < rates[name][0] < 0.1 * warm[name] for name in warm] == [True, True]
+        assert [rates[name][1] for name in warm] == pytest.approx([0, own.learning_rate_end])
+        return
     assert rates.pop("model") == pytest.approx((own.learning_rate, own.learning_rate_end))
     if key == "stib":
         found = own.adversary_learning_rate, own.adversary_learning_rate_end
@@ -70,6 +85,20 @@ def test_a_model_reports_and_goes_on_from_what_it_reported():
     whole = fit("stib", params, TRAINING, VALIDATION, report=report)
     assert reports == [2, 4]
     assert_same_bits(fit("stib", params, TRAINING, VALIDATION, resume=states[2]), whole)
+
+
+def test_a_table_smaller_than_a_batch_is_one():
+    few = spiral(10, default_rng(2))
+    model = fit("stib", read_params({"train": {"batch_size": 256}}), few, VALIDATION)
+    same = fit("stib", read_params({"train": {"batch_size": 10}}), few, VALIDATION)
+    assert_same_bits(model, same)
+
+
+def test_the_copies_of_a_fit_have_the_seeds_from_the_first_on():
+    first, second = (fit("vae", read_params(), TRAINING, VALIDATION, seed=s) for s in (0, 1))
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(value[1], second.state_dict()[name][0])
+        assert not torch.equal(value[0], second.state_dict()[name][0]) or not value.any()
 
 
 def test_threads_are_as_many_as_asked_for_or_stay():

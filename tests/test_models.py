@@ -22,6 +22,7 @@ WEIGHTS = {  # all differ and none is 0 or 1, so that no weight can be taken for
     "dependence": 2.5,
     "injectivity": 0.3,
     "target_kl": 0.2,
+    "flow": 0.9,
 }
 PLAYERS = [
     (key, player)
@@ -31,6 +32,8 @@ PLAYERS = [
 DEPENDENT = [key for key, model in MODELS.items() if "dependence" in model.term_names]
 
 every_model = pytest.mark.parametrize("key", MODELS)
+# What is STIB_FLOW's alone is in test_flow.py.
+with_posterior = pytest.mark.parametrize("key", [key for key in MODELS if key != "stib_flow"])
 
 
 def build(key, weights=WEIGHTS, units=None, **sizes):
@@ -54,13 +57,16 @@ def batch(model, seed=1):
     """Draws x, a y that depends on it, and the noise of the latents."""
     x = normal(SIZES.stack, ROWS, SIZES.x, seed=seed)
     y = x[..., : SIZES.y] + 0.5 * normal(SIZES.stack, ROWS, SIZES.y, seed=seed + 100)
-    return x, y, normal(SIZES.stack, ROWS, model.latent_size, seed=seed + 200)
+    return x, y, normal(SIZES.stack, ROWS, model.noise_size, seed=seed + 200)
 
 
 def own_loss(model, player, terms, kl_weight):
     """Computes what a player wants to be small, with shape (S,)."""
     if player == "adversary":
         return model.weights["injectivity"] * terms["injectivity"] - terms["dependence"]
+    if model.key == "stib_flow" and player != "model":
+        name = {"predictor": "y", "flow": "flow"}[player]
+        return model.weights[name] * terms[name]
     weights = {**model.weights, "kl": kl_weight}
     if "target_kl" in weights:
         weights["target_kl"] *= kl_weight / model.weights["kl"]
@@ -76,9 +82,9 @@ def test_codes_and_reconstructions_have_a_row_for_each_copy_and_input(key):
     x, y, _ = batch(model)
     code = model.encode(x)
     assert code.mean.shape == code.std.shape == (2, ROWS, model.latent_size)
-    assert code.invariant.shape == (2, ROWS, 2)
+    assert code.invariant.shape == (2, ROWS, 5 if key == "stib_flow" else 2)
     assert code.target.shape == (2, ROWS, 0 if key in ("cvae", "cvib") else 1)
-    assert (code.std > 0).all()
+    assert (code.std > 0).all() != (key == "stib_flow")  # whose code of x is one point
     target = model.decoder_target(code.target, y)
     assert target.shape == (2, ROWS, 3 if key in ("cvae", "cvib") else 1)
     assert model.decode(code.invariant, target).shape == (2, ROWS, 5)
@@ -107,7 +113,7 @@ def test_one_sample_serves_all_copies(key):
         torch.testing.assert_close(y_hat, again, rtol=0, atol=0)
 
 
-@every_model
+@with_posterior
 def test_x_is_decoded_from_both_parts(key):
     model = build(key)
     x, y, _ = batch(model)
@@ -129,7 +135,7 @@ def test_y_is_predicted_from_the_target_part_alone_except_by_the_vae(key):
 
 @every_model
 def test_the_published_information_is_measured_on_z0_and_for_the_vae_on_all_latents(key):
-    assert build(key).measured_size == (3 if key == "vae" else 2)
+    assert build(key).measured_size == {"vae": 3, "stib_flow": 5}.get(key, 2)
 
 
 def test_a_latent_is_live_when_its_means_vary_more_than_its_noise():
@@ -140,7 +146,7 @@ def test_a_latent_is_live_when_its_means_vary_more_than_its_noise():
     assert code.invariant_dims.tolist() == [[True, False], [False, True]]
 
 
-@every_model
+@with_posterior
 def test_standard_deviations_come_from_the_head_of_log_variances_or_one_global_parameter(key):
     model = build(key)
     x, _, _ = batch(model)
@@ -186,7 +192,7 @@ def terms_by_hand(model, x, y, noise):
     return terms
 
 
-@every_model
+@with_posterior
 def test_terms_are_those_of_the_paper(key):
     model = build(key)
     found, expected = model.terms(*batch(model)), terms_by_hand(model, *batch(model))
@@ -251,8 +257,9 @@ def test_absolute_errors_are_those_of_the_latent_means(key):
 def test_weights_under_wrong_names_are_refused_and_named(key):
     kind = MODELS[key]
     right = dict.fromkeys(kind.term_names, 1.0)
-    misspelt = {"kll" if name == "kl" else name: weight for name, weight in right.items()}
-    missing = {name: weight for name, weight in right.items() if name != "x"}
+    first = kind.term_names[0]
+    misspelt = {f"{first}l" if name == first else name: weight for name, weight in right.items()}
+    missing = {name: weight for name, weight in right.items() if name != first}
     for wrong in (misspelt, missing, {**right, "extra": 1.0}):
         with pytest.raises(ValueError, match=f"{key}: ") as raised:
             kind(SIZES, wrong)
@@ -275,7 +282,16 @@ def test_every_parameter_belongs_to_exactly_one_player(key):
     owned = [id(parameter) for player in players.values() for parameter in player]
     assert len(owned) == len(set(owned))
     assert set(owned) == {id(parameter) for parameter in model.parameters()}
-    assert set(players) == ({"model", "adversary"} if key == "stib" else {"model"})
+    several = {"stib": {"model", "adversary"}, "stib_flow": {"predictor", "flow"}}
+    assert set(players) == several.get(key, {"model"})
+
+
+@every_model
+def test_the_turns_have_all_players_and_terms_once(key):
+    model = build(key)
+    turns = model.turns()
+    assert sorted(name for turn in turns for name in turn.players) == sorted(model.players())
+    assert sorted(name for turn in turns for name in turn.terms) == sorted(model.term_names)
 
 
 def test_the_critics_alone_are_the_adversarys():

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from symmetry.models import MODELS, Sizes
-from symmetry.params import ModelsParams, Params, ParamsError, parse
+from symmetry.params import ModelsParams, Params, ParamsError, for_table, parse
 from symmetry.tasks import TASKS
 
 CONTENT = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
@@ -26,10 +26,15 @@ def leaves(block, prefix=""):
 
 LEAVES = dict(leaves(CONTENT))
 TEXTS = ("model", "train.device", "data.task")
-REQUIRED = [key for key in LEAVES if key != "data.task"]
+# A table needs no choices of STIB_FLOW's: each of its keys has a default.
+DEFAULTED = [key for key in LEAVES if key.startswith("models.stib_flow.")]
+REQUIRED = [key for key in LEAVES if key not in ("data.task", *DEFAULTED)]
 NUMBERS = [key for key in LEAVES if key not in TEXTS]
 FLOATS = [key for key in NUMBERS if isinstance(LEAVES[key], float)]
 INTEGERS = [key for key in NUMBERS if key not in FLOATS]
+
+
+WITH_KL = [key for key in MODELS if "kl" in MODELS[key].term_names]
 
 
 def changed(key, change):
@@ -98,11 +103,38 @@ def test_the_models_are_those_of_the_library_with_their_terms_and_sizes():
     for key, kind in MODELS.items():
         own, block = getattr(models, key), CONTENT["models"][key]
         model = kind(Sizes(1, 2, 2, **own.sizes()), own.weights())
-        assert model.weights == {name: block[f"{name}_weight"] for name in kind.term_names}
+        # Each term of STIB_FLOW is a player's own, so that there is nothing to weigh.
+        weights = {name: block.get(f"{name}_weight", 1.0) for name in kind.term_names}
+        assert (key == "stib_flow") == (not [name for name in block if name.endswith("_weight")])
+        assert model.weights == weights
         sizes = {name.removesuffix("_size") for name in block if name.endswith("_size")}
+        sizes |= {"noise"} & set(block)
         assert set(own.sizes()) == sizes - {"batch"}
         for name in own.sizes():
-            assert getattr(model.sizes, name) == block[f"{name}_size"]
+            assert (
+                getattr(model.sizes, name) == block["noise" if name == "noise" else f"{name}_size"]
+            )
+
+
+def test_stib_flow_keeps_the_prediction_itself_where_no_target_size_is_given():
+    for written, size in ((None, 0), (1, 1), (3, 3)):
+        block = parse(with_value("models.stib_flow.target_size", written)).models.stib_flow
+        assert block.sizes()["target"] == size
+
+
+def test_each_turn_has_its_steps():
+    content = copy.deepcopy(CONTENT)
+    content["models"]["stib_flow"] |= {"predictor_steps": 3, "steps": 5}
+    content["models"]["stib"]["steps"] = 7
+    models = parse(content).models
+    assert models.stib_flow.turn_steps() == [3, 5]
+    assert models.stib.turn_steps() == [7]
+
+
+@pytest.mark.parametrize("key", DEFAULTED)
+def test_a_key_of_stib_flow_may_be_left_out(key):
+    default = value_of(parse({**CONTENT, "models": {**CONTENT["models"], "stib_flow": {}}}), key)
+    assert value_of(parse(changed(key, lambda block, name: block.pop(name))), key) == default
 
 
 @pytest.mark.parametrize("key", MODELS)
@@ -112,9 +144,9 @@ def test_every_model_can_be_the_headline(key):
 
 @pytest.mark.parametrize("key", FLOATS)
 def test_a_float_may_be_written_as_dvc_writes_it(key):
-    for written, value in (("1e-05", 1e-5), (1, 1.0)):
+    for written in ("1e-05", 0 if key.endswith("averaging") else 1):
         found = value_of(parse(with_value(key, written)), key)
-        assert found == value
+        assert found == float(written)
         assert isinstance(found, float)
 
 
@@ -133,6 +165,11 @@ def test_a_float_may_be_written_as_dvc_writes_it(key):
         ("models.vae.kl_warmup", 0.0),
         ("models.vae.kl_warmup", 1.0),
         ("models.stib.dependence_weight", 0.0),
+        ("evaluate.refine", 0),
+        ("evaluate.refine", 1000),
+        ("models.stib_flow.averaging", 0.0),
+        ("models.stib_flow.noise", 0.0),
+        ("models.stib_flow.target_size", None),
     ],
 )
 def test_the_ends_of_a_range_belong_to_it(key, value):
@@ -153,6 +190,15 @@ def test_a_misspelt_key_is_named_with_its_value_and_the_keys_allowed(key):
     assert name in re.split(r"[ ,]+", unknown.partition("allowed: ")[2])
 
 
+@pytest.mark.parametrize("key", DEFAULTED)
+def test_a_misspelt_key_is_named_though_it_has_a_default(key):
+    (fault,) = refusal(
+        changed(key, lambda block, name: block.update({f"{name}x": block.pop(name)}))
+    )
+    assert fault.startswith(f"{key}x: unknown key (value {LEAVES[key]!r}); allowed: ")
+    assert key.split(".")[-1] in re.split(r"[ ,]+", fault.partition("allowed: ")[2])
+
+
 @pytest.mark.parametrize("key", REQUIRED)
 def test_a_removed_key_is_named(key):
     (fault,) = refusal(changed(key, lambda block, name: block.pop(name)))
@@ -171,7 +217,10 @@ def test_a_value_of_another_type_is_refused(key):
         assert_refused(key, value)
 
 
-NULLABLE = {"train.threads", *(f"models.{key}.batch_size" for key in MODELS)}
+NULLABLE = {
+    *("train.threads", "models.stib_flow.target_size"),
+    *(f"models.{key}.batch_size" for key in MODELS),
+}
 
 
 @pytest.mark.parametrize("key", [key for key in LEAVES if key not in NULLABLE])
@@ -210,11 +259,15 @@ def test_a_negative_number_is_refused(key):
         ("evaluate.neighbours", 0, "greater than or equal to 1"),
         ("evaluate.neighbours", 100, "less than 100"),
         *((f"models.{key}.steps", 0, "greater than or equal to 1") for key in MODELS),
-        *((f"models.{key}.kl_weight", 0.0, "greater than 0") for key in MODELS),
-        *((f"models.{key}.kl_weight_start", 0.0, "greater than 0") for key in MODELS),
-        *((f"models.{key}.kl_warmup", 1.01, "less than or equal to 1") for key in MODELS),
+        *((f"models.{key}.kl_weight", 0.0, "greater than 0") for key in WITH_KL),
+        *((f"models.{key}.kl_weight_start", 0.0, "greater than 0") for key in WITH_KL),
+        *((f"models.{key}.kl_warmup", 1.01, "less than or equal to 1") for key in WITH_KL),
         *((f"models.{key}.hidden_size", 0, "greater than or equal to 1") for key in MODELS),
         ("models.stib.critic_size", 0, "greater than or equal to 1"),
+        ("models.stib_flow.averaging", 1.0, "less than 1"),
+        ("models.stib_flow.target_size", 0, "greater than or equal to 1"),
+        ("models.stib_flow.predictor_steps", 0, "greater than or equal to 1"),
+        ("evaluate.refine", 1001, "less than or equal to 1000"),
         ("models.stib.learning_rate", "abc", "a valid number"),
     ],
 )
@@ -275,7 +328,7 @@ def test_a_misspelt_name_of_the_task_is_an_unknown_key():
     assert fault.startswith("data.taskx: unknown key (value 'spiral'); allowed: ")
 
 
-@pytest.mark.parametrize("key", set(TASKS) - {"file"})
+@pytest.mark.parametrize("key", set(TASKS) - {"file", "formula"})
 def test_drawn_tasks_share_their_keys(key):
     assert parse(with_value("data.task", key)).data.task == key
 
@@ -310,3 +363,31 @@ def test_a_model_without_a_block_is_left_out_and_cannot_be_the_headline():
 @pytest.mark.parametrize("key", MODELS)
 def test_null_is_no_block_of_a_model(key):
     assert_refused(f"models.{key}", None)
+
+
+@pytest.mark.parametrize("key", MODELS)
+@pytest.mark.parametrize(("x", "y", "invariant"), [(4, 1, 3), (5, 2, 3), (1, 1, 1), (2, 3, 1)])
+def test_a_table_gives_a_model_its_sizes_and_the_rest_can_be_changed(key, x, y, invariant):
+    params = for_table(key, x, y, seeds=2, device="cpu", changes={"steps": 7})
+    assert params.models.given() == [key]
+    assert (params.train.seeds, params.train.device) == (2, "cpu")
+    own = params.models.block(key).model_dump()
+    assert own["steps"] == 7
+    # STIB_FLOW takes no size of Z0; what it keeps is its prediction of y.
+    size, kept = (None, None) if key == "stib_flow" else (invariant, y)
+    assert own.get("invariant_size") == size
+    assert own.get("target_size") == (None if key in ("cvae", "cvib") else kept)
+    changed = for_table(key, x, y, changes=own).models.block(key)
+    assert changed.model_dump() == own
+
+
+def test_all_faults_of_what_a_table_shall_change_are_named():
+    with pytest.raises(ParamsError) as error:
+        for_table("vae", 2, 1, seeds=0, changes={"steps": 0, "depth": 3})
+    said = str(error.value).splitlines()[1:]
+    starts = (
+        "  train.seeds: found 0",
+        "  models.vae.steps: found 0",
+        "  models.vae.depth: unknown",
+    )
+    assert all(line.startswith(start) for line, start in zip(said, starts, strict=True))

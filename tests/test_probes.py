@@ -76,7 +76,7 @@ def test_both_observers_find_a_leak(leak):
 def test_neither_observer_finds_a_leak_where_there_is_none(code):
     assert -0.05 < leak_r2(NO_LEAKS[code], DATA.y) <= 0.01
     (nats,) = found_by_critic(NO_LEAKS[code])
-    assert 0 <= nats < NATS
+    assert -0.001 < nats < NATS  # of features that do not vary, rounding may read less than none
 
 
 def test_the_linear_code_leaks_clearly_and_the_exact_invariant_not_at_all():
@@ -91,21 +91,40 @@ def test_the_linear_code_leaks_clearly_and_the_exact_invariant_not_at_all():
 # ---- The regressor -----------------------------------------------------------------------------
 
 
-def test_without_a_leak_the_regressor_is_worse_than_the_mean_by_one_over_its_neighbours():
+@pytest.mark.parametrize(("rows", "neighbours"), [(100, 5), (800, 20), (4000, 100), (6000, 100)])
+def test_without_a_leak_the_regressor_is_worse_than_the_mean_by_one_over_its_neighbours(
+    rows, neighbours
+):
+    # The worst of three features lies a little above the mean of each.
     found = [
-        leak_r2(default_rng(seed).standard_normal((4000, 2)), DATA.y[:4000], neighbours)
-        for neighbours in (10, 50)
-        for seed in range(4)
+        leak_r2(default_rng(seed).standard_normal((rows, 2)), DATA.y[:rows]) for seed in range(20)
     ]
-    assert np.mean(found[:4]) == pytest.approx(-0.1, abs=0.03)
-    assert np.mean(found[4:]) == pytest.approx(-0.02, abs=0.01)
+    chance = 2 / rows**0.5
+    assert -1 / neighbours - 0.01 < np.mean(found) < -1 / neighbours + chance
+    assert max(found) < 0.05
 
 
-def test_a_hundred_neighbours_are_averaged_unless_there_are_fewer_rows():
-    code, y = NOISE[:1000] + DATA.y[:1000], DATA.y[:1000]
-    assert leak_r2(code, y) == leak_r2(code, y, 100)
-    assert leak_r2(code, y) != leak_r2(code, y, 20)
-    assert leak_r2(code[:60], y[:60]) == leak_r2(code[:60], y[:60], 30)
+@pytest.mark.parametrize("rows", [100, 200, 400, 2000, 10_000])
+@pytest.mark.parametrize("size", [1, 2])
+def test_of_any_number_of_rows_a_whole_leak_reads_near_one(rows, size):
+    z = default_rng(0).standard_normal((rows, size))
+    assert leak_r2(z, z) > (0.9 if rows >= 200 else 0.8)
+
+
+@pytest.mark.parametrize("labels", [(-1.0, 1.0), (0.0, 1.0), (-3.0, 3.0)])
+@pytest.mark.parametrize("rows", [200, 2000])
+def test_labels_that_do_not_leak_read_nothing(labels, rows):
+    # The length of ±1 does not vary, but for rounding: nothing is explained of nothing.
+    z = default_rng(1).standard_normal((rows, 1))
+    y = np.resize(labels, rows)[:, None]
+    assert abs(leak_r2(z, y)) < 0.25 * (200 / rows) ** 0.5
+    assert leak_r2(y + 0.01 * z, y) > 0.99
+
+
+def test_labels_coded_by_two_columns_have_no_length_either():
+    z = default_rng(1).standard_normal((2000, 1))
+    turn = 2 * np.pi * default_rng(2).integers(0, 3, 2000) / 3
+    assert abs(leak_r2(z, np.column_stack([np.cos(turn), np.sin(turn)]))) < 0.05
 
 
 def test_a_leak_of_one_column_counts_however_little_the_others_leak():

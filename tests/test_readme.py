@@ -24,8 +24,8 @@ def test_every_linked_file_is_in_the_repository():
 def test_the_example_runs_with_the_pretrained_model(tmp_path, monkeypatch):
     subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], check=True)
     monkeypatch.chdir(tmp_path / "clone")
-    pull = [sys.executable, "-m", "dvc", "pull", "--quiet", "models/stib/weights.safetensors"]
-    subprocess.run(pull, check=True)
+    (weights,) = re.findall(r'symmetry\.load\("(models/\w+/weights\.safetensors)"\)', README)
+    subprocess.run([sys.executable, "-m", "dvc", "pull", "--quiet", weights], check=True)
     example = doctest.DocTestParser().get_doctest(README, {}, "README.md", "README.md", 0)
     assert len(example.examples) >= 8
     assert doctest.DocTestRunner().run(example).failed == 0
@@ -34,10 +34,12 @@ def test_the_example_runs_with_the_pretrained_model(tmp_path, monkeypatch):
 def test_the_examples_table_is_of_the_committed_metrics():
     row_of_table = r"^\| \[(\w+)\]\(examples/\w+/params\.yaml\) \| (.*) \|$"
     rows = dict(re.findall(row_of_table, README, re.MULTILINE))
-    committed = {path.parent.parent.name for path in ROOT.glob("examples/*/metrics/stib.json")}
+    committed = {
+        path.parent.parent.name for path in ROOT.glob("examples/*/metrics/stib_flow.json")
+    }
     assert set(rows) == committed - {"own"}  # which is the reader's
     for name, row in rows.items():
-        metrics = json.loads((ROOT / "examples" / name / "metrics" / "stib.json").read_text())
+        metrics = json.loads((ROOT / "examples" / name / "metrics" / "stib_flow.json").read_text())
         measured = [key for key in metrics if f"{key}_std" in metrics and metrics[key] is not None]
         for mean, spread in re.findall(r"(-?\d+\.\d+) ± (\d+\.\d+)", row):
             digits = len(mean.partition(".")[2])

@@ -1,9 +1,9 @@
 """What all models share: encode, decode, predict, and the terms of a loss."""
 
-__all__ = ["Code", "Model", "Sizes", "absolute_error", "squared_error"]
+__all__ = ["Code", "Model", "Sizes", "Turn", "absolute_error", "squared_error"]
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -24,11 +24,13 @@ class Sizes:
         x: The size of an input row.
         y: The size of a target row.
         invariant: The size of the invariant latent part Z0.
-        target: The size of the target latent part Z1 (unused by CVAE and CVIB: y stands there).
+        target: The size of the target latent part Z1 (unused by CVAE and CVIB: y stands there;
+            0 for STIB_FLOW's prediction of y itself).
         hidden: The width of all hidden layers.
         critic: The number of features of the critics f and h (STIB only).
         memory: Over how many batches the covariance of these features is averaged (STIB only);
             1 is the paper's: each batch by itself.
+        noise: The standard deviation of the noise on the normal scores of x (STIB_FLOW only).
     """
 
     stack: int
@@ -39,6 +41,7 @@ class Sizes:
     hidden: int = 256
     critic: int = 8
     memory: int = 1
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,19 @@ class Code:
         return self.mean[..., self.invariant_size :]
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Names what moves at once in a training, and by what.
+
+    Arguments:
+        players: The players of the turn; the others' parameters stay as they are.
+        terms: The terms of the loss that they descend, and that select their weights.
+    """
+
+    players: tuple[str, ...]
+    terms: tuple[str, ...]
+
+
 class Model(nn.Module, ABC):
     r"""Is what all models share: an encoder and a decoder of x, and weighted loss terms.
 
@@ -96,6 +112,8 @@ class Model(nn.Module, ABC):
     key: ClassVar[str]
     term_names: ClassVar[tuple[str, ...]]
     decodes_from_y: ClassVar[bool] = False
+    low: Tensor
+    high: Tensor
     encoder: MLP
     x_decoder: MLP
 
@@ -116,6 +134,10 @@ class Model(nn.Module, ABC):
                 for part, values in (("mean", columns.mean), ("std", columns.std)):
                     held = torch.tensor(values, dtype=torch.get_default_dtype())
                     self.register_buffer(f"{name}_{part}", held, persistent=False)
+        # The range of the training rows, standardised; it travels beside the weights.
+        widest = torch.full((sizes.x,), torch.finfo(torch.float32).max)
+        self.register_buffer("low", -widest, persistent=False)
+        self.register_buffer("high", widest, persistent=False)
         self._build()
 
     def encode(self, x: Tensor) -> Code:
@@ -124,12 +146,71 @@ class Model(nn.Module, ABC):
 
     def decode(self, invariant: Tensor, target: Tensor) -> Tensor:
         """Decodes x̂, with shape (S, n, x_size), from Z0 and Z1 (CVAE, CVIB: from Z0 and y)."""
-        return self._in_units(self._decoded(invariant, target), "x")
+        return self.in_units(self._decoded(invariant, target), "x")
 
     def predict(self, invariant: Tensor, target: Tensor) -> Tensor | None:
         """Predicts ŷ, with shape (S, n, y_size), from Z0 and Z1; None where no y is predicted."""
         y_hat = self._predicted(invariant, target)
-        return None if y_hat is None else self._in_units(y_hat, "y")
+        return None if y_hat is None else self.in_units(y_hat, "y")
+
+    def sample(self, x: Tensor, noise: Tensor) -> Tensor:
+        r"""Draws z from :math:`q(z|x)`, with shape (S, n, D).
+
+        Arguments:
+            x: The inputs, with shape (n, x_size) or (S, n, x_size).
+            noise: Standard normal draws, with shape (S, n, ``noise_size``).
+        """
+        code = self.encode(x)
+        return code.mean + code.std * noise
+
+    def levels(self, x: Tensor) -> Tensor:
+        """Computes Z1 of standardised inputs (S, n, x_size), with shape (S, n, dim Z1).
+
+        It is what a symmetry keeps, and may be differentiated by x.
+
+        Raises:
+            ValueError: If the model has no Z1, as CVAE and CVIB.
+        """
+        if self.decodes_from_y:
+            raise ValueError(f"{self.key} has no Z1: it decodes from y")
+        return self._posterior(x)[0][..., self.invariant_size :]
+
+    def prediction(self, x: Tensor) -> Tensor | None:
+        """Predicts ŷ of inputs, with shape (S, n, y_size); None where no y is predicted."""
+        code = self.encode(x)
+        return self.predict(code.invariant, code.target)
+
+    def among_data(self, points: Tensor, levels: Tensor) -> Tensor:
+        """Moves standardised points (S, n, x_size) to where data lie; here, to their x̂.
+
+        Arguments:
+            points: The points.
+            levels: The Z1 of the rows that they are to be partners of, with shape (S, n, dim Z1).
+        """
+        return self._decoded(self._code(points).invariant, levels)
+
+    def fresh_invariant(
+        self, shape: tuple[int, ...], pool: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Draws the Z0 of other rows, with shape (S, \\*shape, dim Z0).
+
+        Arguments:
+            shape: How many to draw; all copies take those of the same rows.
+            pool: The inputs whose Z0 is taken, with shape (m, x_size).
+            generator: The source of randomness, on the CPU.
+        """
+        rows = torch.randint(len(pool), shape, generator=generator)
+        return self.encode(pool).invariant[:, rows.to(pool.device)]
+
+    def prepare(self, turn: Turn, x: Tensor) -> None:
+        """Looks at the training rows before a turn; here, at their range.
+
+        Arguments:
+            turn: The turn that begins.
+            x: All inputs, in the units of the data, with shape (n, x_size).
+        """
+        self.low.copy_(self.standardised(x.amin(0), "x"))
+        self.high.copy_(self.standardised(x.amax(0), "x"))
 
     def decoder_target(self, target: Tensor, y: Tensor) -> Tensor:
         """Chooses what the decoder takes beside Z0: Z1, or the true y for CVAE and CVIB."""
@@ -141,19 +222,23 @@ class Model(nn.Module, ABC):
             return rows
         return (rows - self.get_buffer(f"{side}_mean")) / self.get_buffer(f"{side}_std")
 
-    def _in_units(self, rows: Tensor, side: Literal["x", "y"]) -> Tensor:
-        # The inverse of standardised.
+    def in_units(self, rows: Tensor, side: Literal["x", "y"]) -> Tensor:
+        """Takes standardised rows of x or y back to the units of the data."""
         if self.units is None:
             return rows
         return rows * self.get_buffer(f"{side}_std") + self.get_buffer(f"{side}_mean")
 
-    def terms(self, x: Tensor, y: Tensor, noise: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, x: Tensor, y: Tensor, noise: Tensor, names: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
         """Computes the unweighted terms of the loss, from standardised rows.
 
         Arguments:
             x: The inputs as :meth:`standardised` gives them, with shape (S, n, x_size).
             y: The targets, likewise, with shape (S, n, y_size).
-            noise: Standard normal draws ε for z = mean + std · ε, with shape (S, n, D).
+            noise: Standard normal draws ε, here for z = mean + std · ε, with shape
+                (S, n, ``noise_size``).
+            names: The terms of the turn; all by default. A model of one turn computes all.
 
         Returns:
             The terms by name, each with shape (S,): divergences and dependence in nats, squared
@@ -161,7 +246,7 @@ class Model(nn.Module, ABC):
         """
         mean, log_std = self._posterior(x)
         z = mean + log_std.exp() * noise
-        invariant, target = z[..., : self.sizes.invariant], z[..., self.sizes.invariant :]
+        invariant, target = z[..., : self.invariant_size], z[..., self.invariant_size :]
         x_hat = self._decoded(invariant, self._decoder_target(target, y))
         terms = {
             "kl": kl_to_standard_normal(mean, log_std),
@@ -196,7 +281,8 @@ class Model(nn.Module, ABC):
 
     def objective(self, terms: Mapping[str, Tensor]) -> Tensor:
         r"""Sums the weighted terms, :math:`\sum_k w_k \ell_k`, with shape (S,)."""
-        return torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum(0)
+        weighted = [weight * terms[name] for name, weight in self.weights.items() if name in terms]
+        return torch.stack(weighted).sum(0)
 
     def loss(self, terms: Mapping[str, Tensor], kl_weight: float) -> Tensor:
         """Computes what one backward pass descends, the KL weighted as scheduled, shape (S,)."""
@@ -210,15 +296,29 @@ class Model(nn.Module, ABC):
         """Names the players of the training game and the parameters that each one moves."""
         return {"model": list(self.parameters())}
 
+    def turns(self) -> list[Turn]:
+        """Lists what is trained one after another; here, all at once."""
+        return [Turn(tuple(self.players()), self.term_names)]
+
+    @property
+    def invariant_size(self) -> int:
+        """The number of dimensions of Z0."""
+        return self.sizes.invariant
+
     @property
     def latent_size(self) -> int:
         """The number of latent dimensions D."""
         return self.sizes.invariant + (0 if self.decodes_from_y else self.sizes.target)
 
     @property
+    def noise_size(self) -> int:
+        """How many normal draws a row takes."""
+        return self.latent_size
+
+    @property
     def measured_size(self) -> int:
         """How many leading latents the published MI(Z0, Y) is measured on."""
-        return self.sizes.invariant
+        return self.invariant_size
 
     @abstractmethod
     def _build(self) -> None:
@@ -234,7 +334,7 @@ class Model(nn.Module, ABC):
 
     def _code(self, x: Tensor) -> Code:
         mean, log_std = self._posterior(x)
-        return Code(mean, log_std.exp().expand_as(mean), self.sizes.invariant)
+        return Code(mean, log_std.exp().expand_as(mean), self.invariant_size)
 
     def _decoder_target(self, target: Tensor, y: Tensor) -> Tensor:
         return y if self.decodes_from_y else target

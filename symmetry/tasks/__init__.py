@@ -9,11 +9,13 @@ from pydantic import BeforeValidator, Field
 from symmetry.tasks.base import Plane, TaskBase, Truth
 from symmetry.tasks.ellipse import Ellipse
 from symmetry.tasks.file import File
+from symmetry.tasks.formula import Formula
 from symmetry.tasks.spiral import Spiral
 from symmetry.tasks.steam import Steam
 from symmetry.tasks.triatomic import Triatomic
 
-Known = Spiral | Ellipse | Triatomic | Steam | File  # a new task: its file, and its name here
+# A new task: its file, and its name here.
+Known = Spiral | Ellipse | Triatomic | Steam | Formula | File
 
 TASKS: dict[str, type[TaskBase]] = {
     get_args(task.model_fields["task"].annotation)[0]: task for task in get_args(Known)

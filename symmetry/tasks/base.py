@@ -1,21 +1,45 @@
 """What all tasks share: their params, their data sets, and the truth where it is known."""
 
-__all__ = ["Drawn", "Plane", "TaskBase", "Truth"]
+__all__ = [
+    "Drawn",
+    "OrbitCoverage",
+    "Orbits",
+    "Plane",
+    "TaskBase",
+    "Truth",
+    "column_distance",
+    "orbit_coverage",
+]
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from symmetry.blocks import Block, Seed
 from symmetry.data import Array, Columns, Dataset, Units
 
 Limits = tuple[tuple[float, float], tuple[float, float]]
+
+ALIKE = 0.02  # standard deviations of a column, below which two values count as the same
+
+
+class Orbits(NamedTuple):
+    """Holds samples of true orbits.
+
+    Arguments:
+        x: The samples, in random order, with shape (samples, n, dim x).
+        resolution: How far the farthest sample of each orbit lies from its level, in standard
+            deviations of y, with shape (n,).
+    """
+
+    x: Array
+    resolution: Array
 
 
 @dataclass(frozen=True)
@@ -32,6 +56,8 @@ class Truth:
             (..., dim y).
         invariants: Other functions of x, to shape (...), whose MI with y is a row of the table
             beside that of the position, by the name to print.
+        orbit: Draws as many samples as are asked for, none twice, from the orbit at each level,
+            with shape (n, levels); None where it is not known.
     """
 
     level: Callable[[Array], Array]
@@ -39,6 +65,89 @@ class Truth:
     bayes_prediction: Callable[[Array], Array]
     position: Callable[[Array], Array] | None = None
     invariants: Mapping[str, Callable[[Array], Array]] = field(default_factory=dict)
+    orbit: Callable[[Array, int, Generator], Orbits] | None = None
+
+
+class OrbitCoverage(NamedTuple):
+    """Holds how far partners are from filling the true orbits, 0 for all of them evenly.
+
+    Arguments:
+        reading: The mean distance of partners from samples of their orbits, with shape (...).
+        floor: What as many other samples of the same orbits read.
+        resolution: How far the samples lie from the level at most, in standard deviations of y,
+            as a mean over rows.
+    """
+
+    reading: Array
+    floor: float
+    resolution: float
+
+
+def orbit_coverage(
+    truth: Truth, partners: Array, rows: Array, generator: Generator
+) -> OrbitCoverage:
+    r"""Computes how far partners are from filling the true orbits, by samples of these.
+
+    Of each orbit 2 P samples are drawn: half of them stand for the orbit, half for exact partners,
+    whose :func:`column_distance` is the floor: about :math:`0.87 \sqrt{2 / P}`, less what the
+    tolerance forgives. Values of a column count as the same within 0.02 of its standard
+    deviation, or within the samples' resolution where that is coarser.
+
+    Arguments:
+        truth: What is known of the task; its orbit must be.
+        partners: P partners of each of the first m rows, with shape (..., P, m, dim x).
+        rows: The rows, with shape (n, dim x), n ≥ m; from all of them come the deviations.
+        generator: The source of the samples.
+
+    Raises:
+        ValueError: If no orbit is known, there are fewer rows than partners are of, or P is more
+            than the task can draw.
+    """
+    if truth.orbit is None:
+        raise ValueError("the true orbits of this task are not known")
+    count, of = partners.shape[-3:-1]
+    if of > len(rows):
+        raise ValueError(f"there are partners of {of} rows, but only {len(rows)} rows")
+    samples, resolution = truth.orbit(truth.level(rows[:of]), 2 * count, generator)
+    tolerance = np.maximum(ALIKE, resolution)[:, None] * rows.std(0)
+    reading = column_distance(partners, samples[:count], tolerance)
+    floor = float(column_distance(samples[count:], samples[:count], tolerance))
+    return OrbitCoverage(reading, floor, float(resolution.mean()))
+
+
+def column_distance(partners: Array, orbits: Array, tolerance: ArrayLike = 0.0) -> Array:
+    r"""Computes by how much the columns of partners and of true orbits are spread differently.
+
+    .. math:: \overline{\sup_v \max\bigl(F(v) - G(v + \delta),\; G(v) - F(v + \delta)\bigr)}
+
+    F is the distribution of a column among a row's partners, G that on its orbit; the mean is over
+    rows and columns. With :math:`\delta = 0` it is the Kolmogorov–Smirnov distance, which reads 1
+    of a column that the level fixes, however little partners are off; so a tolerance δ is needed.
+
+    Arguments:
+        partners: The partners, with shape (..., P, n, d).
+        orbits: Samples of the orbits, with shape (Q, n, d).
+        tolerance: δ, in the units of the columns, of a shape that broadcasts to (n, d).
+
+    Returns:
+        The mean distance, with shape (...).
+    """
+    own, true = np.sort(partners, -3), np.sort(orbits, -3)
+    delta = np.broadcast_to(tolerance, true.shape[1:])
+    distances = np.empty((*own.shape[:-3], *own.shape[-2:]))
+    for place in np.ndindex(distances.shape):
+        *copy, row, column = place
+        one, other = own[*copy, :, row, column], true[:, row, column]
+        reach = float(delta[row, column])
+        distances[place] = max(_beyond(one, other, reach), _beyond(other, one, reach))
+    mean: Array = distances.mean((-2, -1))
+    return mean
+
+
+def _beyond(one: Array, other: Array, reach: float) -> float:
+    # The most by which F of one exceeds G of the other, moved by the reach; both are sorted.
+    below = np.searchsorted(other, one + reach, "right") / len(other)
+    return float((np.arange(1, len(one) + 1) / len(one) - below).max())
 
 
 def first_two(x: Array) -> Array:
@@ -77,7 +186,6 @@ class TaskBase(Block, ABC):
     whether its rows are few (:attr:`finite`), so that how far they are learned by heart matters.
     """
 
-    truth: ClassVar[Truth | None] = None
     published: ClassVar[Mapping[str, Mapping[str, float | None]]] = {}
     finite: ClassVar[bool] = False
 
@@ -86,6 +194,11 @@ class TaskBase(Block, ABC):
     @abstractmethod
     def parts(self) -> Iterator[tuple[str, Dataset]]:
         """Yields the data sets by name: first train, then validation, then test."""
+
+    @property
+    def truth(self) -> Truth | None:
+        """What is known of the task in closed form, if anything is."""
+        return None
 
     @property
     def plane(self) -> Plane:
@@ -97,12 +210,20 @@ class Drawn(TaskBase):
     """Is a task whose rows are drawn, as many as are asked for."""
 
     standardised: ClassVar[bool] = True
-    x_names: ClassVar[tuple[str, ...]]
-    y_names: ClassVar[tuple[str, ...]]
 
     train_rows: Annotated[int, Field(ge=1, le=10**8)]
     validation_rows: Annotated[int, Field(ge=2, le=10**7)]
     test_rows: Annotated[int, Field(ge=100, le=10**7)]
+
+    @property
+    def x_names(self) -> tuple[str, ...]:
+        """The names of the columns of x; none where the task is not standardised."""
+        return ()
+
+    @property
+    def y_names(self) -> tuple[str, ...]:
+        """The names of the columns of y, likewise."""
+        return ()
 
     @abstractmethod
     def draw(self, rows: int, generator: Generator) -> Dataset:

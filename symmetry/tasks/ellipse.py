@@ -115,8 +115,8 @@ class Ellipse(Drawn):
 
     task: Literal["ellipse"]
 
-    x_names = ("x1", "x2", "x3", "x4", "x5")
-    y_names = ("y1", "y2", "y3")
+    x_names: ClassVar[tuple[str, ...]] = ("x1", "x2", "x3", "x4", "x5")
+    y_names: ClassVar[tuple[str, ...]] = ("y1", "y2", "y3")
     truth: ClassVar[Truth] = Truth(
         level=level,
         outside=outside,

@@ -105,8 +105,8 @@ class Steam(Drawn):
 
     task: Literal["steam"]
 
-    x_names = ("T", "P")
-    y_names = ("h",)
+    x_names: ClassVar[tuple[str, ...]] = ("T", "P")
+    y_names: ClassVar[tuple[str, ...]] = ("h",)
     truth: ClassVar[Truth] = Truth(
         level=enthalpy,
         outside=outside,

@@ -86,8 +86,8 @@ class Triatomic(Drawn):
 
     task: Literal["triatomic"]
 
-    x_names = ("a1_x", "a1_y", "a2_x", "a2_y", "a3_x", "a3_y")
-    y_names = ("d12", "d13", "d23")
+    x_names: ClassVar[tuple[str, ...]] = ("a1_x", "a1_y", "a2_x", "a2_y", "a3_x", "a3_y")
+    y_names: ClassVar[tuple[str, ...]] = ("d12", "d13", "d23")
     truth: ClassVar[Truth] = Truth(
         level=distances,
         outside=outside,

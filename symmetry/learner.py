@@ -1,0 +1,485 @@
+"""The library without DVC: learns the symmetry of arrays, by scikit-learn's conventions."""
+
+__all__ = ["SymmetryLearner"]
+
+import json
+import textwrap
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.random import RandomState, default_rng
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+)
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from symmetry.artifacts import read_tensors, write_tensors
+from symmetry.checkpoints import described, rebuilt
+from symmetry.data import MOST_HELD_OUT, Array, Columns, Dataset, Units, copies_of, cut
+from symmetry.evaluation import evaluate
+from symmetry.fitting import fit
+from symmetry.models import Model
+from symmetry.params import for_table
+from symmetry.referee import FEWEST_ROWS
+from symmetry.symmetries import REFINE, partners, path
+
+FEWEST = 5  # rows to fit: three to train on, one to select, one held out
+RESOLUTION = 1e-10  # the least standard deviation, as a share of the mean, that float64 can tell
+POOL = 5_000  # training rows that are kept, for the Z0 of other rows and the spread of the data
+PIECE = 2**16  # rows that are predicted at once,
+LINES = 1_000  # and drawn orbits of
+NEIGHBOURS, CRITIC_STEPS = 20, 300  # of the metrics, as in params.yaml
+
+
+class SymmetryLearner(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    RegressorMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
+    r"""Learns what of x can change while y stays: a symmetry, from a table alone.
+
+    It splits x into Z1, which predicts y, and Z0, independent of y, and decodes other Z0 with the
+    same Z1:
+
+    .. math:: x' = \hat x(z_0', z_1(x)), \quad \hat y(x') = \hat y(x)
+
+    Arguments:
+        model: The model: "stib_flow", or one of the paper, "vae", "stib_wo_reg", "cvae", "cvib" or
+            "stib".
+        params: What shall be other than by default in the model's block of params.yaml, such as
+            ``{"steps": 2000}``; see :mod:`~symmetry.params`.
+        seeds: How many copies are trained at once; the best on the validation rows is kept.
+        validation_share: The share of the rows that select the weights; at most 20,000.
+        test_share: The share of the rows that are held out for ``summary_``, likewise. Copies of
+            a row stay together.
+        refine: The steps that take a partner back to its level; 0 for none.
+        device: Where to train: "auto", "cpu" or "cuda".
+        random_state: What all draws come from: a whole number, a RandomState, or None for
+            another fit each time.
+
+    Attributes:
+        summary_: The figures of :func:`~symmetry.evaluation.evaluate` by their names, of the rows
+            that were held out; errors of columns are in the columns' units, all others as there.
+            Under ``verdict`` it says in words how well the symmetry was found. It has no figures
+            where fewer than 40 rows were held out.
+        model_: The trained model, of standardised x and y.
+        units_: How x and y are standardised, in float64.
+        seed_: The seed of all draws.
+        n_features_in_: The number of columns of x.
+        feature_names_in_: Their names, where x came with names.
+
+    Example:
+        >>> learner = SymmetryLearner(random_state=0).fit(X, y)  # doctest: +SKIP
+        >>> print(learner.summary_["verdict"])  # doctest: +SKIP
+        Symmetry found.
+    """
+
+    summary_: dict[str, Any]
+    model_: Model
+    units_: Units
+    seed_: int
+    n_features_in_: int
+
+    def __init__(
+        self,
+        model: str = "stib_flow",
+        *,
+        params: Mapping[str, Any] | None = None,
+        seeds: int = 1,
+        validation_share: float = 0.1,
+        test_share: float = 0.2,
+        refine: int = REFINE,
+        device: str = "auto",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.model = model
+        self.params = params
+        self.seeds = seeds
+        self.validation_share = validation_share
+        self.test_share = test_share
+        self.refine = refine
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Trains on most rows and judges on those held out.
+
+        Arguments:
+            X: The inputs, with shape (n, d), or a DataFrame.
+            y: The targets, with shape (n,) or (n, k), or a Series or DataFrame.
+
+        Raises:
+            ValueError: If a parameter is not allowed; if the arrays are of different lengths, have
+                too few rows, or hold what is no finite number or a column that is constant.
+            FloatingPointError: If the training diverges.
+        """
+        table, target = validate_data(
+            self,
+            X,
+            y,
+            dtype=np.float64,
+            multi_output=True,
+            y_numeric=True,
+            ensure_min_samples=FEWEST,
+        )
+        self._flat_y = target.ndim == 1
+        target = target.astype(np.float64).reshape(len(target), -1)
+        x_names = getattr(self, "feature_names_in_", _numbered("x", table.shape[1]))
+        y_names = _names(y) or _numbered("y", target.shape[1])
+        self._check_settings()
+        params = for_table(
+            self.model,
+            table.shape[1],
+            target.shape[1],
+            seeds=_plain(self.seeds),
+            device=self.device,
+            changes=_plain(self.params),
+        )
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        rows = self._split(np.column_stack([table, target]))
+        chosen = rows["train"]
+        self.units_ = Units(
+            Columns.of(table[chosen], x_names, resolution=RESOLUTION),
+            Columns.of(target[chosen], y_names, resolution=RESOLUTION),
+        )
+        # Standardised here, in float64, so that the model has but to name the columns.
+        seen_x, seen_y = _standardised(table, self.units_.x), _standardised(target, self.units_.y)
+        units = Units(_standard(self.units_.x), _standard(self.units_.y))
+        training, validation = (
+            Dataset(seen_x[rows[part]], seen_y[rows[part]], units=units)
+            for part in ("train", "validation")
+        )
+        generator = torch.Generator().manual_seed(self.seed_)
+        copies = fit(self.model, params, training, validation, seed=self.seed_)
+        best = _best(copies, validation, generator)
+        held = rows["test"]
+        if len(held) < FEWEST_ROWS:
+            said = f"Not judged: {len(held)} rows were held out, of {FEWEST_ROWS} that it takes."
+            self.summary_ = {"verdict": said}
+        else:
+            test = Dataset(seen_x[held], seen_y[held], units=units)
+            self.summary_ = self._judged(best, test, generator)
+        kept = torch.randperm(len(training), generator=generator)[:POOL].numpy()
+        self._pool = _float32(training.x[kept])
+        self._range = np.stack([table[chosen].min(0), table[chosen].max(0)])
+        self.model_ = best.cpu()
+        return self
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Predicts ŷ, with the shape that y had.
+
+        Raises:
+            ValueError: If the model predicts no y, as CVAE and CVIB, or X is not as in the fit.
+        """
+        seen = self._seen(X)
+        if self.model_.decodes_from_y:
+            raise ValueError(f"{self.model_.key} predicts no y: it decodes from it")
+        y_hat = _in_units(self._coded(seen, predicted=True), self.units_.y)
+        return y_hat[:, 0] if self._flat_y else y_hat
+
+    def transform(self, X: ArrayLike) -> Array:
+        """Computes Z0, what x holds besides y, with shape (n, dim Z0).
+
+        Raises:
+            ValueError: If X is not as in the fit.
+        """
+        return self._coded(self._seen(X), predicted=False)
+
+    def partners(
+        self, X: ArrayLike, count: int = 20, y: ArrayLike | None = None
+    ) -> Array | pd.DataFrame:
+        """Draws other inputs with the same target; see :func:`~symmetry.symmetries.partners`.
+
+        The same call gives the same partners.
+
+        Arguments:
+            X: The inputs, with shape (n, d), or a DataFrame.
+            count: The number of partners of each row.
+            y: The targets of X, for CVAE and CVIB, which decode from them.
+
+        Returns:
+            The partners, with shape (n, count, d); of a DataFrame a DataFrame, whose index has the
+            levels row, from X's own index, and partner.
+
+        Raises:
+            ValueError: If the model needs y and it is not given, X or y is not as in the fit, or
+                the count is not a whole number above 0.
+        """
+        x, level = self._given(X, y, "count", count)
+        moved = partners(
+            self.model_,
+            x,
+            count,
+            torch.Generator().manual_seed(self.seed_),
+            pool=self._pool,
+            y=level,
+            refine=self.refine,
+        )
+        return self._returned(X, moved, "partner")
+
+    def orbit(
+        self, X: ArrayLike, points: int = 60, y: ArrayLike | None = None
+    ) -> Array | pd.DataFrame:
+        """Draws a line through each input on which the target stays.
+
+        See :func:`~symmetry.symmetries.path`; a closed line begins and ends with the input.
+
+        Arguments:
+            X: The inputs, with shape (n, d), or a DataFrame.
+            points: The number of points of each line, evenly spaced.
+            y: The targets of X, for CVAE and CVIB, which decode from them.
+
+        Returns:
+            The lines, with shape (n, points, d); of a DataFrame a DataFrame, whose index has the
+            levels row, from X's own index, and point.
+
+        Raises:
+            ValueError: As :meth:`partners`.
+        """
+        x, level = self._given(X, y, "points", points)
+        lines = []
+        for start in range(0, len(x), LINES):
+            some = slice(start, start + LINES)
+            of_them = None if level is None else level[some]
+            lines.append(path(self.model_, x[some], points, pool=self._pool, y=of_them))
+        return self._returned(X, torch.cat(lines, 2), "point")
+
+    def save(self, path: str | Path) -> None:
+        """Saves the fitted learner to a safetensors file, in which nothing is pickled.
+
+        A ``random_state`` that is a RandomState comes back as None.
+        """
+        check_is_fitted(self)
+        params = self.get_params()
+        if isinstance(self.random_state, RandomState):
+            params["random_state"] = None
+        content = {
+            "params": _plain(params),
+            "units": asdict(self.units_),
+            "named": hasattr(self, "feature_names_in_"),
+            "range": self._range.tolist(),
+            "flat_y": self._flat_y,
+            "seed": self.seed_,
+            "summary": self.summary_,
+        }
+        tensors, metadata = described(self.model_)
+        tensors["pool"] = self._pool.numpy()
+        write_tensors(path, tensors, {**metadata, "learner": json.dumps(content)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Loads a learner that :meth:`save` wrote.
+
+        Raises:
+            ValueError: If the file is not one of a learner, or is damaged.
+        """
+        tensors, metadata = read_tensors(path)
+        if "learner" not in metadata or "pool" not in tensors:
+            raise ValueError(f"{path} holds no SymmetryLearner, as its save writes it")
+        pool = torch.from_numpy(tensors.pop("pool"))
+        model = rebuilt(path, tensors, metadata)
+        try:
+            content = json.loads(metadata["learner"])
+            learner = cls(**content["params"])
+            learner.units_ = Units.from_json(content["units"])
+            names = learner.units_.x.names
+            sizes = len(names), len(learner.units_.y.names)
+            if sizes != (model.sizes.x, model.sizes.y) or model.sizes.stack != 1:
+                raise ValueError(f"its columns are {sizes}, the model's sizes {model.sizes}")
+            if pool.shape[1:] != (len(names),) or pool.dtype != torch.float32 or not len(pool):
+                raise ValueError(f"its pool has shape {tuple(pool.shape)}, of {pool.dtype}")
+            learner.n_features_in_ = len(names)
+            if content["named"]:
+                learner.feature_names_in_ = np.array(names, dtype=object)
+            learner._range = np.array(content["range"], dtype=np.float64).reshape(2, len(names))
+            learner._flat_y = bool(content["flat_y"])
+            learner.seed_ = int(content["seed"])
+            learner.summary_ = dict(content["summary"])
+        except Exception as error:  # whichever part of it is broken
+            reason = textwrap.shorten(str(error), 300)
+            raise ValueError(f"{path} does not describe a SymmetryLearner: {reason}") from None
+        learner.model_, learner._pool = model, pool
+        return learner
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.model_.invariant_size
+
+    def _check_settings(self) -> None:
+        if not isinstance(self.params, Mapping | None):
+            raise ValueError(f"params is {self.params!r}; allowed: a mapping of names, or None")
+        validation, test = self.validation_share, self.test_share
+        if not (0 < validation < 1 and 0 <= test < 1 - validation):
+            raise ValueError(
+                f"validation_share is {validation!r} and test_share {test!r}; allowed: shares of "
+                "the rows, the first above 0, that leave some to train on"
+            )
+        _check_count("refine", self.refine, 0)
+
+    def _split(self, rows: Array) -> dict[str, NDArray[np.intp]]:
+        shares = {"validation": self.validation_share, "test": self.test_share}
+        held = {
+            part: min(max(round(share * len(rows)), share > 0), MOST_HELD_OUT)
+            for part, share in shares.items()
+        }
+        order = default_rng(self.seed_).permutation(len(rows))
+        parts = cut(order, copies_of(rows), held, "train")
+        if len(parts["train"]) < FEWEST - 2:
+            raise ValueError(
+                f"{len(parts['train'])} of {len(rows)} rows are left to train on, copies of a row "
+                f"being of the same part; at least {FEWEST - 2} are needed"
+            )
+        return parts
+
+    def _judged(self, model: Model, test: Dataset, generator: torch.Generator) -> dict[str, Any]:
+        found = evaluate(
+            model,
+            test,
+            None,
+            neighbours=NEIGHBOURS,
+            critic_steps=CRITIC_STEPS,
+            generator=generator,
+            refine=self.refine,
+            drawn=False,
+        )
+        summary: dict[str, Any] = {
+            name: float(values[0]) for name, values in found.metrics.items() if values is not None
+        }
+        for metric, columns in (("x_mae", self.units_.x), ("y_mae", self.units_.y)):
+            for name, std in zip(columns.names, columns.std, strict=True):
+                if f"{metric}.{name}" in summary:
+                    summary[f"{metric}.{name}"] *= std
+        return {**summary, "verdict": str(found.verdict)}
+
+    def _seen(self, X: ArrayLike) -> Array:
+        check_is_fitted(self)
+        table = validate_data(self, X, reset=False, dtype=np.float64)
+        return _standardised(table, self.units_.x)
+
+    @torch.no_grad()
+    def _coded(self, seen: Array, predicted: bool) -> Array:
+        # In float64, so that a row's numbers are the same whichever rows are beside it.
+        model = deepcopy(self.model_).double()
+        pieces = []
+        for piece in torch.split(torch.from_numpy(seen), PIECE):
+            coded = model.prediction(piece) if predicted else model.encode(piece).invariant
+            assert coded is not None
+            pieces.append(coded[0])
+        return torch.cat(pieces).numpy()
+
+    def _given(
+        self, X: ArrayLike, y: ArrayLike | None, name: str, count: int
+    ) -> tuple[Tensor, Tensor | None]:
+        x = _float32(self._seen(X))
+        _check_count(name, count, 1)
+        if y is None:
+            return x, None
+        target = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        target = target.reshape(len(target), -1)
+        if target.shape != (len(x), self.model_.sizes.y):
+            raise ValueError(
+                f"y has shape {target.shape}; expected {(len(x), self.model_.sizes.y)}, as many "
+                "rows as X and columns as in the fit"
+            )
+        return x, _float32(_standardised(target, self.units_.y))
+
+    def _returned(self, X: ArrayLike, moved: Tensor, level: str) -> Array | pd.DataFrame:
+        # From shape (1, count, n, d).
+        points = moved[0].transpose(0, 1).double().numpy()
+        values = _in_units(points, self.units_.x)
+        if self.refine and not self.model_.decodes_from_y:
+            # There they are, but for the rounding of float32.
+            values = np.clip(values, *self._range)
+        if not isinstance(X, pd.DataFrame):
+            return values
+        rows, count, columns = values.shape
+        own = X.index.to_flat_index().repeat(count)
+        index = pd.MultiIndex.from_arrays(
+            [own, np.tile(np.arange(count), rows)], names=["row", level]
+        )
+        return pd.DataFrame(values.reshape(-1, columns), index, X.columns)
+
+
+def _best(model: Model, validation: Dataset, generator: torch.Generator) -> Model:
+    # Of the copies the one that does best on the validation rows, alone.
+    stack = model.sizes.stack
+    noise = torch.randn(stack, len(validation), model.noise_size, generator=generator)
+    x, y, noise = (
+        rows.to(model.low.device).expand(stack, -1, -1)
+        for rows in (_float32(validation.x), _float32(validation.y), noise)
+    )
+    with torch.no_grad():
+        copy = int(model.objective(model.terms(x, y, noise)).argmin())
+    alone = type(model)(replace(model.sizes, stack=1), model.weights, model.units).to(x.device)
+    own = alone.state_dict()
+    alone.load_state_dict(
+        {
+            # A stack may hold several networks a copy, one after the other.
+            name: value
+            if value.shape == own[name].shape
+            else value.unflatten(0, (-1, stack))[:, copy]
+            for name, value in model.state_dict().items()
+        }
+    )
+    alone.low.copy_(model.low)
+    alone.high.copy_(model.high)
+    return alone.requires_grad_(False).eval()
+
+
+def _names(y: Any) -> list[str]:
+    if isinstance(y, pd.DataFrame):
+        return [str(name) for name in y.columns]
+    return [str(y.name)] if isinstance(y, pd.Series) and y.name is not None else []
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [f"{name}{number + 1}" for number in range(count)]
+
+
+def _standard(columns: Columns) -> Columns:
+    size = len(columns.names)
+    return Columns(columns.names, (0.0,) * size, (1.0,) * size)
+
+
+def _standardised(rows: Array, columns: Columns) -> Array:
+    seen: Array = (rows - np.array(columns.mean)) / np.array(columns.std)
+    return seen
+
+
+def _in_units(rows: Array, columns: Columns) -> Array:
+    values: Array = rows * np.array(columns.std) + np.array(columns.mean)
+    return values
+
+
+def _float32(rows: Array) -> Tensor:
+    return torch.from_numpy(rows.astype(np.float32))
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; allowed: a whole number from {least}")
+
+
+def _plain(value: Any) -> Any:
+    # NumPy's numbers, as grids have them, as Python's own.
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return value.item() if isinstance(value, np.generic) else value

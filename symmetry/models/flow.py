@@ -1,0 +1,221 @@
+"""STIB_FLOW, ours: Z1 from y alone, and a conditional flow for the rest of x."""
+
+__all__ = ["StibFlow"]
+
+import math
+from collections.abc import Collection, Mapping
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from symmetry.models.base import Model, Turn, absolute_error, squared_error
+from symmetry.networks import MLP
+from symmetry.scales import NormalScores, Tails
+
+ODE_STEPS = 12
+LOOKED_AT = 100_000  # training rows whose quantiles are taken: more tell no more
+LATE = 0.9  # the time at which points are taken for noisy ones, of a ninth of their scores
+WATCHED = 1_000  # validation rows whose x is restored, since the flow runs both ways for it
+
+
+class StibFlow(Model):
+    r"""Creates a symmetry without an adversary: Z0 is the noise end of a conditional flow.
+
+    A predictor learns Z1 from y alone, and its prediction is fixed before the flow is learned:
+
+    .. math:: \min \|y - \hat y(z_1(x))\|^2
+
+    Z1 is a bottleneck of ``sizes.target`` units, or with 0 the prediction ŷ itself. Conditional
+    flow matching then learns the velocity v of an ordinary differential equation that carries
+    noise to inputs of that Z1:
+
+    .. math:: \min \|v(x_t, t, z_1) - (s - x_0)\|^2, \quad x_t = (1 - t)\,x_0 + t\,s, \quad
+        x_0 \sim N(0, 1)
+
+    s are the normal scores of x, with a little noise, since x lies on an orbit of fewer
+    dimensions. Z0 is where the equation leads x when it runs back to t = 0. It has the same law
+    N(0, 1) whatever Z1 is, so that it is independent of y by construction.
+
+    Arguments:
+        See :class:`Model`.
+
+    References:
+        Flow Matching for Generative Modeling (Lipman et al., 2023), https://arxiv.org/abs/2210.02747
+
+        Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow
+        (Liu et al., 2023), https://arxiv.org/abs/2209.03003
+    """
+
+    key = "stib_flow"
+    term_names: ClassVar[tuple[str, ...]] = ("y", "flow")
+
+    def sample(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Draws z from x with the noise of the training on its scores, with shape (S, n, D)."""
+        seen = self._stacked(self.standardised(x, "x"))
+        target = self.levels(seen)
+        scores = self.scores(seen) + self.sizes.noise * noise[..., : self.sizes.x]
+        return torch.cat([self._flow(scores, target, back=True), target], -1)
+
+    def levels(self, x: Tensor) -> Tensor:
+        """Computes Z1 of standardised inputs (S, n, x_size), with shape (S, n, dim Z1)."""
+        level: Tensor = self.encoder(self.tails(x))
+        return level
+
+    def prediction(self, x: Tensor) -> Tensor:
+        """Predicts ŷ of inputs, with shape (S, n, y_size); the flow has no part in it."""
+        level = self.levels(self._stacked(self.standardised(x, "x")))
+        return self.in_units(self._predicted(level, level), "y")
+
+    def among_data(self, points: Tensor, levels: Tensor) -> Tensor:
+        r"""Moves standardised points (S, n, x_size) to where data of their level lie.
+
+        .. math:: E[s | x_t = t\,s] = t\,s + (1 - t)\,v(t\,s, t, z_1)
+
+        is what the flow takes for the clean scores behind slightly noisy ones.
+        """
+        scores = LATE * self.scores(points)
+        late = scores.new_full((*scores.shape[:-1], 1), LATE)
+        velocity = self._velocity(scores, late, self.level_scores(levels))
+        return self.scores.inverse(scores + (1 - LATE) * velocity)
+
+    def fresh_invariant(
+        self, shape: tuple[int, ...], pool: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Draws Z0 from its law N(0, 1), the same for all copies, (S, \\*shape, dim Z0)."""
+        drawn = torch.randn(*shape, self.invariant_size, generator=generator)
+        return drawn.to(pool.device).expand(self.sizes.stack, *drawn.shape)
+
+    @torch.no_grad()
+    def prepare(self, turn: Turn, x: Tensor) -> None:
+        """Takes the scales of x, or those of Z1 once it is learned, from the training rows."""
+        super().prepare(turn, x)
+        looked_at = self.standardised(x[:: math.ceil(len(x) / LOOKED_AT)], "x")
+        if "predictor" in turn.players:
+            self.tails.adapt(looked_at)
+            self.scores.adapt(looked_at)
+            self.scores.values[..., 0], self.scores.values[..., -1] = self.low, self.high
+        else:
+            self.level_scores.adapt(self.levels(self._stacked(looked_at)))
+
+    def terms(
+        self, x: Tensor, y: Tensor, noise: Tensor, names: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Computes the squared errors of ŷ and of the velocity; see :meth:`Model.terms`."""
+        names = self.term_names if names is None else names
+        terms = {}
+        level = self.levels(x)
+        if "y" in names:
+            terms["y"] = squared_error(self._predicted(level, level), y)
+        if "flow" in names:
+            start, jitter, time = noise.tensor_split([self.sizes.x, 2 * self.sizes.x], -1)
+            # Late times are taken more often: there the flow is steep.
+            time = 1 - torch.special.ndtr(time) ** 1.5
+            end = self.scores(x) + self.sizes.noise * jitter
+            velocity = self._velocity(
+                torch.lerp(start, end, time), time, self.level_scores(level.detach())
+            )
+            terms["flow"] = squared_error(velocity, end - start)
+        return terms
+
+    def mean_absolute_errors(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Computes ``x_mae``, of the first thousand rows, and ``y_mae``; see :class:`Model`."""
+        level = self.levels(x)
+        few, kept = x[:, :WATCHED], level[:, :WATCHED]
+        x_hat = self._decoded(self._flow(self.scores(few), kept, back=True), kept)
+        return {
+            "x_mae": absolute_error(x_hat, few),
+            "y_mae": absolute_error(self._predicted(level, level), y),
+        }
+
+    def loss(self, terms: Mapping[str, Tensor], kl_weight: float) -> Tensor:
+        """Computes what a turn descends, with shape (S,); there is no KL to weigh."""
+        return self.objective(terms)
+
+    def decoders(self) -> list[MLP]:
+        """Lists the networks that start with spread biases: all."""
+        return [part for part in self.children() if isinstance(part, MLP)]
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """Names the players of the training and the parameters that each one moves."""
+        flow = list(self.velocity.parameters())
+        theirs = {id(parameter) for parameter in flow}
+        predictor = [parameter for parameter in self.parameters() if id(parameter) not in theirs]
+        return {"predictor": predictor, "flow": flow}
+
+    def turns(self) -> list[Turn]:
+        """Lists the two turns: the flow is conditioned on a predictor that stays as it is."""
+        return [Turn(("predictor",), ("y",)), Turn(("flow",), ("flow",))]
+
+    @property
+    def invariant_size(self) -> int:
+        """The number of dimensions of Z0, those of x."""
+        return self.sizes.x
+
+    @property
+    def target_size(self) -> int:
+        """The number of dimensions of Z1."""
+        return self.sizes.target or self.sizes.y
+
+    @property
+    def latent_size(self) -> int:
+        """The number of latent dimensions D."""
+        return self.invariant_size + self.target_size
+
+    @property
+    def noise_size(self) -> int:
+        """How many normal draws a row takes: for Z0, the noise on x, and the time."""
+        return 2 * self.sizes.x + 1
+
+    def _build(self) -> None:
+        sizes = self.sizes
+        self.tails = Tails(sizes.x)
+        self.scores = NormalScores(sizes.x)
+        self.level_scores = NormalScores(sizes.stack, self.target_size)
+        self.encoder = self._network(sizes.x, self.target_size)
+        if sizes.target:
+            self.y_decoder = self._network(sizes.target, sizes.y)
+        self.velocity = self._network(sizes.x + self.target_size + 2, sizes.x)
+
+    def _network(self, in_features: int, out_features: int) -> MLP:
+        stack, hidden = self.sizes.stack, self.sizes.hidden
+        return MLP(stack, in_features, out_features, hidden, hidden_layers=3, activation=silu)
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        target = self.levels(x)
+        mean = torch.cat([self._flow(self.scores(x), target, back=True), target], -1)
+        return mean, mean.new_full((), -math.inf)  # the code of x is one point
+
+    def _decoded(self, invariant: Tensor, target: Tensor) -> Tensor:
+        scores = self._flow(self._stacked(invariant), self._stacked(target), back=False)
+        return self.scores.inverse(scores)
+
+    def _predicted(self, invariant: Tensor, target: Tensor) -> Tensor:
+        if not self.sizes.target:
+            return self._stacked(target)
+        y_hat: Tensor = self.y_decoder(self._stacked(target))
+        return y_hat
+
+    def _velocity(self, point: Tensor, time: Tensor, level: Tensor) -> Tensor:
+        # Scaled so that the network sees, and is asked for, numbers of order one at each time; of
+        # independent normal ends the first summand would be all there is.
+        shrink = (time.square() + (1 - time).square()).rsqrt()
+        late = torch.log((time + 0.03) / (1.03 - time))
+        seen = torch.cat([shrink * point, level, time, late], -1)
+        learned: Tensor = self.velocity(seen)
+        return (2 * time - 1) * shrink.square() * point + shrink * learned
+
+    def _flow(self, point: Tensor, target: Tensor, back: bool) -> Tensor:
+        # Heun's method from t = 0 to 1, or back.
+        level = self.level_scores(target)
+        times = torch.linspace(0, 1, ODE_STEPS + 1, dtype=point.dtype, device=point.device)
+        times = times.flip(0) if back else times
+        for time, later in pairwise(times):
+            step = later - time
+            first = self._velocity(point, time.expand(*point.shape[:-1], 1), level)
+            guess = point + step * first
+            second = self._velocity(guess, later.expand(*point.shape[:-1], 1), level)
+            point = point + step / 2 * (first + second)
+        return point

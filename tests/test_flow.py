@@ -1,0 +1,422 @@
+"""STIB_FLOW: its shapes, its law, who learns what, and a Gaussian whose flow is known exactly."""
+
+from dataclasses import replace
+from math import sqrt
+
+import numpy as np
+import pytest
+import torch
+from numpy.random import default_rng
+from scipy.stats import kstest
+from torch import nn
+
+from symmetry.checkpoints import load, save
+from symmetry.data import Columns, Dataset, Units
+from symmetry.estimators import mutual_information_bits, whiten
+from symmetry.models import Sizes, StibFlow
+from symmetry.networks import initialise
+from symmetry.symmetries import partners
+from symmetry.training import cosine, train
+
+SIZES = Sizes(stack=3, x=4, y=2, target=1, hidden=8, noise=0.1)
+ROWS = 30
+WEIGHTS = {"y": 1.0, "flow": 1.0}
+PREDICTOR, FLOW = StibFlow(SIZES, WEIGHTS).turns()
+
+any_size = pytest.mark.parametrize(("stack", "target"), [(1, 0), (3, 0), (1, 1), (3, 1), (3, 3)])
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=seeded(seed))
+
+
+def build(units=None, **sizes):
+    """Builds an untrained model that has looked at its rows."""
+    model = StibFlow(replace(SIZES, **sizes), WEIGHTS, units).eval()
+    initialise(model, [seeded(copy) for copy in range(model.sizes.stack)], model.decoders(), 1.0)
+    rows = model.in_units(normal(500, model.sizes.x, seed=9), "x")
+    for turn in (PREDICTOR, FLOW):
+        model.prepare(turn, rows)
+    return model
+
+
+def batch(model):
+    stack, x, y = model.sizes.stack, model.sizes.x, model.sizes.y
+    seen = normal(stack, ROWS, x, seed=1)
+    return seen, seen[..., :y] ** 2, normal(stack, ROWS, model.noise_size, seed=2)
+
+
+# ---- Shapes ------------------------------------------------------------------------------------
+
+
+@any_size
+def test_z0_is_as_wide_as_x_and_z1_as_asked_or_as_y(stack, target):
+    model = build(stack=stack, target=target)
+    width = target or 2
+    assert (model.invariant_size, model.target_size) == (4, width)
+    assert model.latent_size == model.measured_size + width == 4 + width
+    assert model.noise_size == 9
+    x = normal(ROWS, 4)
+    code = model.encode(x)
+    assert code.mean.shape == (stack, ROWS, 4 + width)
+    assert code.invariant.shape == (stack, ROWS, 4)
+    assert code.target.shape == (stack, ROWS, width)
+    assert not code.std.any()  # the code of x is one point
+    assert model.decode(code.invariant, code.target).shape == (stack, ROWS, 4)
+    y_hat = model.predict(code.invariant, code.target)
+    assert y_hat.shape == (stack, ROWS, 2)
+    torch.testing.assert_close(model.prediction(x), y_hat)
+    assert model.sample(x, normal(stack, ROWS, 9)).shape == (stack, ROWS, 4 + width)
+    assert model.fresh_invariant((5, 7), x, seeded()).shape == (stack, 5, 7, 4)
+    terms = model.terms(*batch(model))
+    assert {name: value.shape for name, value in terms.items()} == dict.fromkeys(
+        ("y", "flow"), (stack,)
+    )
+    assert partners(model, x, 3, seeded()).shape == (stack, 3, ROWS, 4)
+
+
+def test_without_a_target_size_z1_is_the_prediction():
+    model = build(target=0)
+    x = normal(ROWS, 4)
+    assert torch.equal(model.encode(x).target, model.prediction(x))
+    assert not hasattr(model, "y_decoder")
+
+
+def test_a_sample_differs_from_the_code_by_the_noise_on_the_scores_alone():
+    x, noise = normal(ROWS, 4), normal(3, ROWS, 9)
+    still, code = build(noise=0.0), build(noise=0.0).encode(x).mean
+    torch.testing.assert_close(still.sample(x, noise), code)
+    model = build(noise=0.1)
+    sample = model.sample(x, noise)
+    assert torch.equal(sample[..., 4:], model.encode(x).target)
+    moved = (sample - code)[..., :4].norm(dim=-1)
+    assert 0.05 < moved.median() < 0.5
+    scores = model.scores(x.expand(3, -1, -1)) + 0.1 * noise[..., :4]
+    back = model._flow(sample[..., :4], sample[..., 4:], back=False)
+    torch.testing.assert_close(back, scores, rtol=0, atol=0.02)
+
+
+# ---- The equation ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_the_flow_runs_back_as_it_came(target):
+    model = build(target=target).double()
+    start = normal(3, 200, 4).double()
+    level = model.levels(normal(3, 200, 4, seed=3).double())
+    there = model._flow(start, level, back=False)
+    assert (there - start).norm(dim=-1).median() > 0.1
+    torch.testing.assert_close(model._flow(there, level, back=True), start, rtol=0, atol=5e-3)
+
+
+def test_a_finer_flow_runs_back_more_exactly_by_the_square_of_its_steps(monkeypatch):
+    model = build().double()
+    start, level = normal(3, 200, 4).double(), model.levels(normal(3, 200, 4, seed=3).double())
+
+    def gap(steps):
+        monkeypatch.setattr("symmetry.models.flow.ODE_STEPS", steps)
+        back = model._flow(model._flow(start, level, back=False), level, back=True)
+        return (back - start).abs().mean().item()
+
+    assert gap(48) < 0.1 * gap(12)
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_what_is_encoded_is_decoded(target):
+    model = build(target=target).double()
+    x = 0.5 * normal(ROWS, 4).double()
+    code = model.encode(x)
+    x_hat = model.decode(code.invariant, code.target)
+    torch.testing.assert_close(x_hat, x.expand(3, -1, -1), rtol=0, atol=0.02)
+    assert (x_hat - x).abs().mean() < 0.002
+
+
+def test_nothing_is_decoded_beyond_the_range_of_the_training_rows():
+    model = build()
+    far = 50 * normal(3, 500, 4)
+    x_hat = model.decode(far, model.levels(far))
+    assert (x_hat >= model.low - 1e-6).all()
+    assert (x_hat <= model.high + 1e-6).all()
+    torch.testing.assert_close(x_hat.amax((0, 1)), model.high)
+
+
+def test_a_model_with_units_flows_as_one_without():
+    columns = Columns(tuple("abcd"), (1.0, -2.0, 0.0, 30.0), (2.0, 0.25, 1.0, 8.0))
+    units = Units(columns, Columns(("u", "v"), (4.0, 0.0), (0.5, 2.0)))
+    plain, own = build(), build(units)
+    x = normal(ROWS, 4)
+    raw = own.in_units(x, "x")
+    code, own_code = plain.encode(x), own.encode(raw)
+    torch.testing.assert_close(own_code.mean, code.mean, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        own.standardised(own.decode(code.invariant, code.target), "x"),
+        plain.decode(code.invariant, code.target),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+    torch.testing.assert_close(
+        own.standardised(own.prediction(raw), "y"), plain.prediction(x), rtol=1e-3, atol=1e-3
+    )
+
+
+# ---- Who learns what ---------------------------------------------------------------------------
+
+
+@any_size
+@pytest.mark.parametrize("turn", [PREDICTOR, FLOW], ids=["predictor", "flow"])
+def test_every_parameter_gets_a_gradient_in_its_turn_and_only_in_its_turn(turn, stack, target):
+    model = build(stack=stack, target=target)
+    terms = model.terms(*batch(model), turn.terms)
+    assert set(terms) == set(turn.terms)
+    model.loss(terms, 0.0).sum().backward()
+    for name, parameters in model.players().items():
+        for parameter in parameters:
+            if name in turn.players:
+                assert all(gradient.abs().max() > 0 for gradient in parameter.grad)
+            else:
+                assert parameter.grad is None
+
+
+def test_the_players_share_out_all_parameters():
+    model = build()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    players = model.players()
+    assert sum(map(len, players.values())) == len(names)
+    assert {names[id(p)].split(".")[0] for p in players["flow"]} == {"velocity"}
+    assert {names[id(p)].split(".")[0] for p in players["predictor"]} == {"encoder", "y_decoder"}
+
+
+def test_z1_is_detached_in_the_flows_term():
+    model = build()
+    model.terms(*batch(model))["flow"].sum().backward()
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
+    assert all(parameter.grad is not None for parameter in model.velocity.parameters())
+
+
+def test_the_terms_are_squared_errors_by_hand():
+    model = build().double()
+    x, y, noise = (part.double() for part in batch(model))
+    found = model.terms(x, y, noise)
+    level = model.levels(x)
+    expected = (model.predict(level, level) - y).square().sum(-1).mean(-1)
+    torch.testing.assert_close(found["y"], expected)
+    start, jitter, time = noise[..., :4], noise[..., 4:8], noise[..., 8:]
+    end = model.scores(x) + 0.1 * jitter
+    share = 0.5 * (1 + torch.erf(time / sqrt(2)))  # uniform
+    time = 1 - share**1.5
+    velocity = model._velocity((1 - time) * start + time * end, time, model.level_scores(level))
+    expected = (velocity - (end - start)).square().sum(-1).mean(-1)
+    torch.testing.assert_close(found["flow"], expected)
+
+
+def test_copies_do_not_touch_each_other():
+    model = build()
+    sum(value[0] for value in model.terms(*batch(model)).values()).backward()
+    for parameter in model.parameters():
+        assert parameter.grad[0].any()
+        assert not parameter.grad[1:].any()
+
+
+def test_each_turn_looks_at_the_scales_that_it_needs():
+    model = StibFlow(SIZES, WEIGHTS).eval()
+    initialise(model, [seeded(copy) for copy in range(3)], model.decoders(), 1.0)
+    rows = normal(500, 4, seed=9) * torch.tensor([1.0, 2.0, 3.0, 4.0])
+    rows[:5, 3] = 1e3
+    levels = model.level_scores.values.clone()
+    model.prepare(PREDICTOR, rows)
+    assert torch.equal(model.low, rows.amin(0))
+    assert torch.equal(model.high, rows.amax(0))
+    assert torch.equal(model.scores.values[:, -1], model.high)
+    assert model.tails.far.tolist() == [0, 0, 0, 1]
+    assert torch.equal(model.level_scores.values, levels)
+    held = model.scores.values.clone()
+    model.prepare(FLOW, rows[:50])
+    assert torch.equal(model.scores.values, held)
+    seen = model.levels(rows[:50].expand(3, -1, -1))
+    torch.testing.assert_close(model.level_scores.values[..., 0], seen.amin(1))
+    torch.testing.assert_close(model.level_scores.values[..., -1], seen.amax(1))
+
+
+def test_of_many_rows_some_are_looked_at_and_the_ends_are_those_of_all(monkeypatch):
+    monkeypatch.setattr("symmetry.models.flow.LOOKED_AT", 100)
+    rows = normal(1050, 4, seed=9)
+    rows[7], rows[8] = 20, -20  # of every eleventh row neither
+    model = build()
+    model.prepare(PREDICTOR, rows)
+    assert (model.scores.values[:, 0] == -20).all()
+    assert (model.scores.values[:, -1] == 20).all()
+    assert model.scores.values[:, 1:-1].abs().max() < 6
+
+
+# ---- Saved -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_a_saved_model_comes_back_with_its_scales_to_the_bit(tmp_path, target):
+    model = build(target=target)
+    save(tmp_path / "w.safetensors", model)
+    loaded = load(tmp_path / "w.safetensors")
+    assert loaded.sizes == model.sizes
+    x = normal(ROWS, 4)
+    with torch.no_grad():
+        code = model.encode(x)
+        assert torch.equal(loaded.encode(x).mean, code.mean)
+        assert torch.equal(
+            loaded.decode(code.invariant, code.target), model.decode(code.invariant, code.target)
+        )
+        assert torch.equal(loaded.prediction(x), model.prediction(x))
+    assert torch.equal(partners(loaded, x, 2, seeded()), partners(model, x, 2, seeded()))
+    for name, value in model.named_buffers():
+        assert torch.equal(dict(loaded.named_buffers())[name], value), name
+
+
+# ---- Trained on what is known ------------------------------------------------------------------
+
+# x is normal with correlated columns, and y the first one plus noise: given a level of it, the
+# other columns are normal too, with a mean and a covariance in closed form.
+COVARIANCE = np.array([[1.0, 0.7, 0.0], [0.7, 1.0, -0.5], [0.0, -0.5, 1.0]])
+GIVEN = COVARIANCE[1:, 0]  # the mean of the others, by the level
+LEFT = COVARIANCE[1:, 1:] - np.outer(GIVEN, GIVEN)
+
+
+def correlated(rows, seed):
+    draw = default_rng(seed)
+    x = draw.multivariate_normal(np.zeros(3), COVARIANCE, rows)
+    return Dataset(x, x[:, :1] + 0.1 * draw.standard_normal((rows, 1)))
+
+
+TEST = correlated(3000, 2)
+X = torch.as_tensor(TEST.x, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=["prediction kept", "bottleneck kept"])
+def trained(request):
+    sizes = Sizes(stack=2, x=3, y=1, target=request.param, hidden=32, noise=0.03)
+    model = StibFlow(sizes, WEIGHTS)
+    train(
+        model,
+        correlated(20_000, 0),
+        correlated(1000, 1),
+        seeds=[0, 1],
+        bias_scale=1.0,
+        steps=[300, 700],
+        batch_size=256,
+        learning_rates={"predictor": cosine(1e-2, 0.0, 0.03), "flow": cosine(1e-2, 0.0, 0.03)},
+        kl_weight=lambda done: 0.0,
+        averaging=0.99,
+        validate_every=100,
+    )
+    return model.requires_grad_(False)
+
+
+def test_it_predicts_what_there_is_to_predict(trained):
+    error = (trained.prediction(X) - X[:, :1]).square().mean((1, 2)).sqrt()
+    assert (error < 0.05).all()
+
+
+def test_it_restores_x(trained):
+    code = trained.encode(X)
+    x_hat = trained.decode(code.invariant, code.target)
+    assert ((x_hat - X).abs().mean((1, 2)) < 0.03).all()
+
+
+def test_sampled_codes_are_standard_normal_and_tell_nothing_of_z1_or_y(trained):
+    sample = trained.sample(X, normal(2, 3000, trained.noise_size, seed=5)).double().numpy()
+    for z0, z1 in zip(sample[..., :3], sample[..., 3:], strict=True):
+        # Across the orbits, along the first column, the noise on the scores is all there is.
+        for column, (apart, wide) in zip(
+            z0.T, [(0.15, 0.35), (0.08, 0.15), (0.08, 0.15)], strict=True
+        ):
+            assert kstest(column, "norm").statistic < apart
+            assert column.std() == pytest.approx(1, abs=wide)
+        assert np.abs(np.corrcoef(z0.T) - np.eye(3)).max() < 0.15
+        for known in (z1, TEST.y):
+            assert mutual_information_bits(whiten(z0), whiten(known), 20) < 0.06
+
+
+def test_fresh_z0_is_standard_normal_and_the_same_for_all_copies(trained):
+    fresh = trained.fresh_invariant((20, 100), X, seeded())
+    assert fresh.shape == (2, 20, 100, 3)
+    assert torch.equal(fresh[0], fresh[1])
+    for column in fresh[0].flatten(0, 1).T:
+        assert kstest(column.numpy(), "norm").pvalue > 0.001
+    again = trained.fresh_invariant((20, 100), 5 * X[:7], seeded())
+    assert torch.equal(again, fresh)  # no row has a part in it
+    assert not torch.equal(trained.fresh_invariant((20, 100), X, seeded(1)), fresh)
+
+
+@pytest.mark.parametrize("level", [-1.0, 0.0, 1.5])
+@pytest.mark.parametrize("refine", [0, 10])
+def test_partners_have_the_conditional_law_in_closed_form(trained, level, refine):
+    x = torch.tensor([[level, *(GIVEN * level)]], dtype=torch.float32)
+    moved = partners(trained, x, 2000, seeded(), refine=refine)[:, :, 0].double().numpy()
+    for found in moved:
+        assert found[:, 0].mean() == pytest.approx(level, abs=0.08)
+        assert found[:, 0].std() < (0.15 if refine == 0 else 0.05)
+        np.testing.assert_allclose(found[:, 1:].mean(0), GIVEN * level, atol=0.12)
+        np.testing.assert_allclose(np.cov(found[:, 1:].T), LEFT, atol=0.15)
+
+
+def test_decoded_samples_of_all_levels_have_the_law_of_x(trained):
+    moved = partners(trained, X, 1, seeded(), refine=0)[:, 0].double().numpy()
+    for found in moved:
+        np.testing.assert_allclose(found.mean(0), 0, atol=0.08)
+        np.testing.assert_allclose(np.cov(found.T), COVARIANCE, atol=0.12)
+        # And they are other points than their rows, but for what is kept.
+        across = [np.corrcoef(found[:, j], TEST.x[:, j])[0, 1] for j in range(3)]
+        assert across[0] > 0.98
+        assert across[1] == pytest.approx(0.7**2, abs=0.08)
+        assert abs(across[2]) < 0.08
+
+
+def test_the_velocity_is_that_of_the_gaussian_where_it_is_known(trained):
+    # Of independent ends x₀ ~ N(0, 1) and s ~ N(μ, C), E[s − x₀ | x_t] is linear in x_t. The
+    # second and third columns have these laws given Z1; of the scores the noise is part.
+    time, rows = 0.5, 4000
+    level = 0.5
+    row = torch.tensor([[[level, *(GIVEN * level)]]], dtype=torch.float32)
+    z1 = trained.levels(row.expand(2, -1, -1))
+    covariance = LEFT + 0.03**2 * np.eye(2)
+    mean = GIVEN * level
+    draw = default_rng(4)
+    point = time * mean + draw.multivariate_normal(
+        np.zeros(2), (1 - time) ** 2 * np.eye(2) + time**2 * covariance, rows
+    )
+    gain = (time * covariance - (1 - time) * np.eye(2)) @ np.linalg.inv(
+        (1 - time) ** 2 * np.eye(2) + time**2 * covariance
+    )
+    expected = mean + (point - time * mean) @ gain.T
+    first = time * level + (1 - time) * draw.standard_normal((rows, 1))
+    at = torch.as_tensor(np.concatenate([first, point], 1), dtype=torch.float32).expand(2, -1, -1)
+    times = torch.full((2, rows, 1), time)
+    found = trained._velocity(at, times, trained.level_scores(z1).expand(-1, rows, -1))
+    error = (found[..., 1:].double().numpy() - expected) / expected.std(0)
+    assert np.sqrt((error**2).mean((1, 2))).max() < 0.25
+
+
+def test_points_beside_the_data_are_led_nearer_to_them(trained):
+    # Rows whose first column agrees with Z1 but whose others are thrown to where no rows lie.
+    x = X[:500].expand(2, -1, -1)
+    level = trained.levels(x)
+    off = x + torch.tensor([0.0, 1.5, 1.5])
+
+    def distance(points):
+        apart = (points[..., 1:] - x[..., :1] * torch.as_tensor(GIVEN)).double()
+        inverse = torch.as_tensor(np.linalg.inv(LEFT))
+        return ((apart @ inverse) * apart).sum(-1).mean(-1)
+
+    assert (distance(trained.among_data(off, level)) < 0.97 * distance(off)).all()
+    near = trained.among_data(x, level) - x
+    assert (near.norm(dim=-1).mean(-1) < 0.2).all()
+
+
+def test_a_trained_model_is_made_of_finite_numbers_and_knows_its_range(trained):
+    assert all(parameter.isfinite().all() for parameter in trained.parameters())
+    assert isinstance(trained.velocity, nn.Module)
+    moved = partners(trained, X, 5, seeded())
+    assert (moved >= trained.low).all()
+    assert (moved <= trained.high).all()
