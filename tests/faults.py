@@ -82,7 +82,7 @@ MOMENTS = {
         "os.rename", rf"{OBJECT}[0-9a-f]{{30}}$", False, range(1), stages=CACHED, uncached=True
     ),
     "DVC links an output back": Moment("os.rename", OUTPUT, stages=CACHED),
-    "DVC writes dvc.lock": Moment("open", r"/dvc\.lock$", writes=2200),
+    "DVC writes dvc.lock": Moment("open", r"/dvc\.lock$", writes=6000),
 }
 
 
