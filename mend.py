@@ -32,6 +32,8 @@ TEMPORARIES = (
     "data",
     "models/*",
     "evaluations",
+    "metrics",
+    "plots",
     "examples/*/data",
     "examples/*/models/*",
 )
@@ -176,12 +178,12 @@ def in_git(path: Path) -> dict[str, str]:
 
 
 def delete_temporaries() -> Iterator[str]:
-    """Deletes what DVC had begun to copy; some of it lies where git would add it."""
+    """Deletes what DVC or a stage had begun to write; some of it lies where git would add it."""
     for folder in TEMPORARIES:
-        for path in sorted(Path().glob(f"{folder}/.*.tmp")):
-            if re.fullmatch(r"\.[\w-]{22}\.tmp", path.name):
+        for path in sorted(Path().glob(f"{folder}/.*")):
+            if re.fullmatch(r"\.[\w-]{22}\.tmp|\..+\.\w{8}\.part", path.name):
                 path.unlink()
-                yield f"{path}, a copy that DVC had begun, is deleted"
+                yield f"{path}, which was begun, is deleted"
 
 
 def mend_cache() -> Iterator[str]:

@@ -225,14 +225,15 @@ def test_what_was_made_but_not_cached_is_cached_and_what_it_was_made_of_is_not(c
     assert not [*cache_what_is_made()]
 
 
-def test_what_dvc_had_begun_to_copy_is_deleted_and_nothing_else(folder):
+def test_what_was_begun_is_deleted_and_nothing_else(folder):
     (folder / "data").mkdir()
     begun = folder / "data/.omApOJFkuCvaqP7vtREXWg.tmp"
-    others = [folder / "data/mine.tmp", folder / "data/.mine.tmp"]
-    for path in (begun, *others):
+    part = folder / "data/.params.checked.4i6dgpsi.part"
+    others = [folder / "data" / name for name in (".mine.part", ".mine.tmp", "mine.tmp")]
+    for path in (begun, part, *others):
         path.touch()
-    (said,) = delete_temporaries()
-    assert str(begun.relative_to(folder)) in said
+    said = " ".join(delete_temporaries())
+    assert all(str(path.relative_to(folder)) in said for path in (begun, part))
     assert sorted((folder / "data").iterdir()) == sorted(others)
 
 
