@@ -24,7 +24,7 @@ def main() -> None:
     # Normal draws stand for Z0: how wide the band is depends on the estimator and the sizes.
     generator = default_rng(params.evaluate.seed)
     sizes = [params.models.block(key).sizes() for key in metrics]
-    widths: list[int] = [of.get("invariant", test.x.shape[1]) for of in sizes]
+    widths = [int(of.get("invariant") or test.x.shape[1]) for of in sizes]
     null = permutation_null(
         generator.standard_normal((len(test), max(widths))),
         whiten(test.y),

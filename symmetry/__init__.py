@@ -7,6 +7,7 @@ imported at first use, since PyTorch takes a second to load.
 
 __all__ = ["SymmetryLearner", "load", "mutual_information_bits"]
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from symmetry.checkpoints import load
     from symmetry.estimators import mutual_information_bits
     from symmetry.learner import SymmetryLearner
+
+# Read once, when PyTorch loads. Waiting threads of OpenMP else spin: two trainings at once on two
+# cores then take ninety times as long as one. What the user has set wins.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 _HOME = {
     "SymmetryLearner": "symmetry.learner",

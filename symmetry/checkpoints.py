@@ -7,7 +7,7 @@ import math
 import reprlib
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,10 @@ def rebuilt(path: str | Path, tensors: Arrays, metadata: Mapping[str, str]) -> M
         weights = json.loads(metadata["weights"])
         units = Units.from_json(json.loads(metadata["units"])) if "units" in metadata else None
         # No tensor has a side of 2³¹; a weight may be any number that params.yaml may hold.
-        _check_numbers(asdict(replace(sizes, noise=0)), (int,), below=2**31)
         _check_numbers({"noise": sizes.noise}, (int, float), below=math.inf)
+        _check_numbers({"target_from_y": sizes.target_from_y}, (bool,), below=2)
+        whole = {k: v for k, v in asdict(sizes).items() if k not in ("noise", "target_from_y")}
+        _check_numbers(whole, (int,), below=2**31)
         _check_numbers(weights, (int, float), below=math.inf)
         state = {name: torch.from_numpy(array) for name, array in tensors.items()}
         # What the file claims costs no memory on this device until the tensors bear it out.

@@ -28,9 +28,11 @@ from symmetry.referee import (
 )
 from symmetry.symmetries import REFINE, partners, path, strayed
 from symmetry.tasks import Truth
+from symmetry.tasks.base import orbit_coverage
 
 COVERED = 100  # rows whose orbits are compared with the true ones,
 COVERING = 1000  # by so many partners each
+ALONG_ORBITS = 200  # by so many where the true orbits are samples, of several y coarse ones
 JUDGED = 2000  # rows whose partners the referee judges,
 JUDGING = 20  # so many each
 ORBITS = 40  # how many are kept to be drawn
@@ -95,8 +97,9 @@ def evaluate(
 
     Where the truth is known, ``symmetry_error`` is :math:`\overline{|m(x') - m(x)|}`, averaged
     over the levels m too, and ``symmetry_error_decoded`` the same before refinement;
-    ``symmetry_coverage`` is :func:`coverage` and ``outside_share`` is the share of x′ that have
-    left the domain.
+    ``symmetry_coverage`` is :func:`coverage`, or where the true orbits are samples
+    :func:`~symmetry.tasks.base.orbit_coverage`, which has a floor; and ``outside_share`` is the
+    share of x′ that have left the domain.
 
     Arguments:
         model: The model, on any device.
@@ -147,6 +150,7 @@ def evaluate(
         "symmetry_error": None,
         "symmetry_error_decoded": None,
         "symmetry_coverage": None,
+        "symmetry_coverage_floor": None,
         "outside_share": None,
     }
 
@@ -159,13 +163,20 @@ def evaluate(
 
     if truth is not None:
         points = _numpy(partners_of(len(rows), 1)[:, 0])
-        decoded = _numpy(partners_of(len(rows), 1, 0)[:, 0])
+        decoded = _numpy(partners_of(JUDGED, 1, 0)[:, 0])
         m = truth.level(dataset.x)
         metrics["symmetry_error"] = np.abs(truth.level(points) - m).mean((-2, -1))
-        metrics["symmetry_error_decoded"] = np.abs(truth.level(decoded) - m).mean((-2, -1))
+        strays = np.abs(truth.level(decoded) - m[:JUDGED])
+        metrics["symmetry_error_decoded"] = strays.mean((-2, -1))
         if truth.position is not None:
             covering = partners_of(COVERED, COVERING)
             metrics["symmetry_coverage"] = coverage(truth.position(_numpy(covering)))
+        elif truth.orbit is not None:
+            draw = default_rng(int(torch.randint(2**31, (), generator=generator)))
+            covering = partners_of(COVERED, ALONG_ORBITS)
+            found_orbits = orbit_coverage(truth, _numpy(covering), dataset.x, draw)
+            metrics["symmetry_coverage"] = found_orbits.reading
+            metrics["symmetry_coverage_floor"] = np.full(stack, found_orbits.floor)
         metrics["outside_share"] = truth.outside(points).mean(-1)
     moved = partners_of(JUDGED, JUDGING)
     lost = None if y_hat is None else _numpy(strayed(model, rows[:JUDGED], moved)).mean((1, 2))

@@ -52,21 +52,28 @@ def reconstruction(
     Arguments:
         name: The name to print.
         x: The inputs, with shape (n, dim x), of which the first two columns are drawn.
-        y: The targets, with shape (n, dim y), likewise.
+        y: The targets, with shape (n, dim y), likewise; if it is one column, its prediction is
+            drawn against it.
         x_hat: The reconstructed inputs.
         y_hat: The predicted targets, or None where there are none.
         t: The quantity that generated y, with shape (n,), which colours the points.
     """
-    panels = {"$x$": x, r"$\hat x$": x_hat, "$y$": y}
-    if y_hat is not None:
-        panels[r"$\hat y$"] = y_hat
+    panels = {"$x$": x, r"$\hat x$": x_hat}
+    if y.shape[1] > 1:
+        panels["$y$"] = y
+        if y_hat is not None:
+            panels[r"$\hat y$"] = y_hat
+    elif y_hat is not None:
+        panels[r"$\hat y$ against $y$"] = np.concatenate([y, y_hat], 1)
     figure = Figure(figsize=(3.6 * len(panels), 3.9), layout="constrained")
     figure.suptitle(name)
     axes_of = figure.subplots(1, len(panels))
     for axes, (title, points) in zip(axes_of, panels.items(), strict=True):
         _scatter(axes, points, t)
         axes.set_title(title)
-    for pair in (axes_of[:2], axes_of[2:]):  # a pair shares its scale, so that errors show
+    for pair in (axes_of[:2], axes_of[2:4]):  # a pair shares its scale, so that errors show
+        if len(pair) < 2:
+            continue
         for dimension in ("x", "y"):
             limits = [getattr(axes, f"get_{dimension}lim")() for axes in pair]
             widest = min(low for low, _ in limits), max(high for _, high in limits)

@@ -1,6 +1,6 @@
 """Fits a model to data as params say."""
 
-__all__ = ["device_of", "fit", "history_rows", "kl_weight", "learning_rates"]
+__all__ = ["device_of", "fit", "history_rows", "learning_rates", "scheduled_weight"]
 
 from collections.abc import Callable
 
@@ -18,6 +18,7 @@ from symmetry.params import (
 )
 from symmetry.training import Progress, Schedule, State, cosine, geometric, train
 
+ALIGNING = 0.3  # the share of its turn in which a bottleneck comes to learn y
 WARMUP = 0.03  # the share of a turn of STIB_FLOW in which its learning rate rises
 
 
@@ -62,11 +63,11 @@ def fit(
         training,
         validation,
         seeds=range(seed, seed + shared.seeds),
-        bias_scale=own.bias_scale if isinstance(own, LatentParams) else 1.0,
+        bias_scale=own.bias_scale if isinstance(own, LatentParams) else 2.0,
         steps=own.turn_steps(),
         batch_size=min(own.batch_size or shared.batch_size, len(training)),
         learning_rates=learning_rates(own),
-        kl_weight=kl_weight(own),
+        scheduled_weight=scheduled_weight(own),
         averaging=own.averaging if isinstance(own, StibFlowParams) else 0.0,
         validate_every=shared.validate_every,
         report=report,
@@ -102,10 +103,9 @@ def device_of(params: TrainParams) -> str:
 def learning_rates(params: ModelParams) -> dict[str, Schedule]:
     """Makes the schedule of each player's learning rate."""
     if isinstance(params, StibFlowParams):
-        return {
-            "predictor": cosine(params.predictor_learning_rate, 0.0, WARMUP),
-            "flow": cosine(params.learning_rate, params.learning_rate_end, WARMUP),
-        }
+        rate = cosine(params.learning_rate, params.learning_rate_end, WARMUP)
+        players = ["predictor", *(["bottleneck"] if params.target_size else []), "flow"]
+        return dict.fromkeys(players, rate)
     rates = {"model": cosine(params.learning_rate, params.learning_rate_end)}
     if isinstance(params, StibParams):
         rates["adversary"] = cosine(
@@ -114,8 +114,8 @@ def learning_rates(params: ModelParams) -> dict[str, Schedule]:
     return rates
 
 
-def kl_weight(params: ModelParams) -> Schedule:
-    """Makes the schedule of the weight of the KL term; of a model without one, 0."""
+def scheduled_weight(params: ModelParams) -> Schedule:
+    """Makes the schedule of the weight of the KL term, or of STIB_FLOW's bottleneck."""
     if isinstance(params, LatentParams):
         return geometric(params.kl_weight_start, params.kl_weight, params.kl_warmup)
-    return lambda done: 0.0
+    return lambda done: min(1.0, done / ALIGNING)

@@ -126,6 +126,7 @@ class StibParams(PredictorParams):
     target_kl_weight: NotNegative
     critic_size: Size
     memory_size: Size
+    target_from_y: bool = False
 
     weighted: ClassVar[tuple[str, ...]] = (
         *PredictorParams.weighted,
@@ -134,6 +135,10 @@ class StibParams(PredictorParams):
         "target_kl",
     )
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant", "target", "critic", "memory")
+
+    def sizes(self) -> dict[str, Any]:
+        """Returns the sizes of the networks, besides those that the data give."""
+        return {**super().sizes(), "target_from_y": self.target_from_y}
 
 
 class StibFlowParams(ModelParams):
@@ -144,23 +149,23 @@ class StibFlowParams(ModelParams):
     learning_rate: NotNegative = 1e-2
     learning_rate_end: NotNegative = 0.0
     hidden_size: Size = 128
-    predictor_steps: Steps = 3000
-    predictor_learning_rate: NotNegative = 5e-3
+    predictor_steps: Steps = 5000
     target_size: Size | None = None
     noise: NotNegative = 0.03
     averaging: Annotated[Number, Field(ge=0, lt=1)] = 0.995
 
     def weights(self) -> dict[str, float]:
-        """Returns the weights of the loss terms: each term is a player's own, so none is."""
-        return {"y": 1.0, "flow": 1.0}
+        """Returns the weights of the loss terms, which need no choice: few share a turn."""
+        return {"y": 1.0, "flow": 1.0, "bottleneck": 1.0, "alignment": 10.0}
 
     def sizes(self) -> dict[str, Any]:
         """Returns the sizes of the networks, besides those that the data give."""
         return {"hidden": self.hidden_size, "target": self.target_size or 0, "noise": self.noise}
 
     def turn_steps(self) -> list[int]:
-        """Returns the steps of the predictor and those of the flow."""
-        return [self.predictor_steps, self.steps]
+        """Returns the steps of the predictor, as many of a bottleneck, and those of the flow."""
+        predictor = [self.predictor_steps] * (2 if self.target_size else 1)
+        return [*predictor, self.steps]
 
 
 # Null in the file is no block, so the annotations do not allow None: it stands for no key at all.

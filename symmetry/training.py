@@ -76,7 +76,7 @@ def train(
     steps: Sequence[int],
     batch_size: int,
     learning_rates: Mapping[str, Schedule],
-    kl_weight: Schedule,
+    scheduled_weight: Schedule,
     averaging: float = 0.0,
     validate_every: int,
     report: Callable[[Progress], None] = lambda progress: None,
@@ -99,7 +99,7 @@ def train(
         steps: The number of steps of each of the model's turns.
         batch_size: The number of rows in a batch of one copy.
         learning_rates: The learning rate of each of the model's players, over its turn.
-        kl_weight: The weight of the KL term, over its turn.
+        scheduled_weight: The weight of the KL term, or of a bottleneck, over its turn.
         averaging: The share that an exponential moving average of the weights keeps at a step;
             the average is what is validated and kept. With 0 these are the weights themselves.
         validate_every: The number of steps between validations.
@@ -182,7 +182,7 @@ def train(
             # Batch by batch: of many rows there is no second copy in memory.
             terms = model.terms(*_standardised(model, x[rows], y[rows]), noise, turn.terms)
             optimizer.zero_grad()
-            model.loss(terms, kl_weight(done)).sum().backward()  # type: ignore[no-untyped-call]
+            model.loss(terms, scheduled_weight(done)).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             average.take_in(step - begin)
             if (step + 1) % validate_every == 0 or step + 1 == end:

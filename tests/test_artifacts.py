@@ -383,7 +383,8 @@ model = MODELS["stib_wo_reg"](Sizes(1, 18, 2, hidden=4), {"kl": 1.0, "x": 1.0, "
 validation = read_dataset("small.npz")
 def fit(data):
     train(model, data, validation, seeds=[0], bias_scale=0, steps=[2], batch_size=8,
-          learning_rates={"model": cosine(1e-3, 0)}, kl_weight=lambda done: 1, validate_every=2)
+          learning_rates={"model": cosine(1e-3, 0)}, scheduled_weight=lambda done: 1,
+          validate_every=2)
 fit(validation)  # what Python and PyTorch themselves take
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 fit(read_dataset("large.npz"))

@@ -303,6 +303,6 @@ def test_what_a_stage_runs_is_written_in_dvc_yaml_alone(pipeline):
 def test_the_names_in_dvc_yaml_are_those_of_the_models_and_studies():
     (names,) = yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"]
     assert names == {"model_keys": list(MODELS)}
-    (names,) = yaml.safe_load((ROOT / "studies" / "dvc.yaml").read_text())["vars"]
+    frozen, trials = yaml.safe_load((ROOT / "studies" / "dvc.yaml").read_text())["vars"]
     studies = yaml.safe_load((ROOT / "studies" / "params.yaml").read_text())["studies"]
-    assert names == {"study_keys": list(studies)}
+    assert [*frozen["study_keys"], *trials["trial_keys"]] == list(studies)

@@ -133,6 +133,8 @@ DAMAGE = {
     "an unknown size": edit(sizes=sizes(depth=3)),
     "a size of another type": edit(sizes=sizes(hidden="7")),
     "a size below zero": edit(sizes=sizes(hidden=-7)),
+    "a flag of another type": edit(sizes=sizes(target_from_y=1)),
+    "a noise of another type": edit(sizes=sizes(noise="0.1")),
     "sizes without a needed one": edit(sizes=json.dumps({"stack": 2})),
     "sizes that the tensors have not": edit(sizes=sizes(hidden=8)),
     "weights that are no json": edit(weights="kl"),

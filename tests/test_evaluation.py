@@ -12,6 +12,7 @@ from symmetry.data import Columns, Dataset, Units
 from symmetry.estimators import mutual_information_bits
 from symmetry.evaluation import coverage, evaluate, generalisation_gap, summarize
 from symmetry.models import CVAE, MODELS, VAE, Model, Sizes
+from symmetry.tasks.formula import Formula
 from symmetry.tasks.spiral import Spiral, bayes_prediction, level, outside, spiral
 
 
@@ -317,13 +318,14 @@ def few_partners(monkeypatch):
 
 @pytest.mark.usefixtures("few_partners")
 @pytest.mark.parametrize("key", MODELS)
-def test_every_metric_has_a_finite_value_a_copy_or_is_none_where_there_is_no_prediction(key):
+def test_every_metric_has_a_finite_value_a_copy_or_is_none_where_it_has_no_meaning(key):
     metrics = measure(build(key), spiral(300, default_rng(0)), Spiral.truth).metrics
-    for name, values in metrics.items():
-        if values is None:
-            assert key in ("cvae", "cvib")
-            assert name in ("y_mae", "prediction_error", "strayed_share")
-        else:
+    missing = {"symmetry_coverage_floor"}  # of orbits in closed form none are sampled
+    if key in ("cvae", "cvib"):
+        missing |= {"y_mae", "prediction_error", "strayed_share"}
+    assert {name for name, values in metrics.items() if values is None} == missing
+    for values in metrics.values():
+        if values is not None:
             assert values.shape == (2,)
             assert values.dtype == np.float64
             assert np.isfinite(values).all()
@@ -340,7 +342,23 @@ def test_data_of_any_sizes_have_all_metrics_that_need_no_truth(key):
         assert np.isfinite(metrics[name]).all()
     unknown = {name for name, values in metrics.items() if values is None}
     assert {"symmetry_error", "symmetry_error_decoded", "symmetry_coverage"} <= unknown
+    assert "symmetry_coverage_floor" in unknown
     assert "outside_share" in unknown
+
+
+@pytest.mark.usefixtures("few_partners")
+def test_where_orbits_are_sampled_their_coverage_has_a_floor(monkeypatch):
+    monkeypatch.setattr("symmetry.evaluation.ALONG_ORBITS", 200)
+    ring = {"x": {"a": [-1, 1], "b": [-1, 1]}, "y": "a**2 + b**2", "noise": 0.0}
+    rows = {"train_rows": 500, "validation_rows": 50, "test_rows": 300, "seed": 0}
+    task = Formula(**{"task": "formula", **rows, **ring})
+    x = default_rng(0).uniform(-1, 1, (300, 2))
+    metrics = measure(build("stib", y=1), Dataset(x, task.truth.level(x)), task.truth).metrics
+    floor = metrics["symmetry_coverage_floor"]
+    # Two samples of the same size of a law differ so by chance; the tolerance forgives a little.
+    assert floor == pytest.approx(0.87 * np.sqrt(2 / 200), abs=0.02)
+    assert floor[0] == floor[1]
+    assert (metrics["symmetry_coverage"] > floor + 0.2).all()  # an untrained model's partners
 
 
 @pytest.mark.usefixtures("few_partners")

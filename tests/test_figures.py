@@ -168,10 +168,17 @@ def test_an_estimate_shares_the_scale_of_its_truth_and_no_point_of_either_is_cut
 
 
 def test_data_of_one_column_can_be_drawn():
-    one = DATA.y[:, :1]
-    figure = reconstruction("A", DATA.x, one, DATA.x, one, DATA.t)
-    np.testing.assert_allclose(points(figure.axes[2]), np.repeat(one, 2, 1))
+    # Of y a panel would be a line; its estimate is drawn against it instead.
+    one, y_hat = DATA.y[:, :1], 0.9 * DATA.y[:, :1]
+    figure = reconstruction("A", DATA.x, one, DATA.x, y_hat, DATA.t)
+    assert titles(figure) == ["$x$", r"$\hat x$", r"$\hat y$ against $y$"]
+    np.testing.assert_allclose(points(figure.axes[2]), np.concatenate([one, y_hat], 1))
     assert png(figure).startswith(b"\x89PNG")
+    without = reconstruction("A", DATA.x, one, DATA.x, None, DATA.t)
+    assert titles(without) == ["$x$", r"$\hat x$"]
+    assert png(without).startswith(b"\x89PNG")
+    of_line = reconstruction("A", one, one, 2 * one, one, DATA.t)  # of x it would be one too
+    np.testing.assert_allclose(points(of_line.axes[1]), np.repeat(2 * one, 2, 1))
 
 
 def test_training_has_a_panel_a_metric_and_a_line_for_each_model_that_has_it():

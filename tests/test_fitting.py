@@ -44,12 +44,17 @@ def test_params_say_how_a_model_is_trained(key):
         batch_size=16,
         learning_rates=learning_rates(own),
         **(
-            {"steps": [3, 6], "bias_scale": 1.0, "averaging": 0.995, "kl_weight": lambda done: 0}
+            {
+                "steps": [3, 3, 6],
+                "bias_scale": 2.0,
+                "averaging": 0.995,
+                "scheduled_weight": lambda done: min(1.0, done / 0.3),
+            }
             if key == "stib_flow"
             else {
                 "steps": [6],
                 "bias_scale": 2.0,
-                "kl_weight": geometric(own.kl_weight_start, own.kl_weight, own.kl_warmup),
+                "scheduled_weight": geometric(own.kl_weight_start, own.kl_weight, own.kl_warmup),
             }
         ),
         validate_every=2,
@@ -63,10 +68,13 @@ def test_a_player_learns_from_its_first_rate_to_its_last(key):
     rates = {name: (rate(0.0), rate(1.0)) for name, rate in learning_rates(own).items()}
     if key == "stib_flow":  # whose rates rise before they fall, and begin near 0
         warm = {name: rate(0.03) for name, rate in learning_rates(own).items()}
-        assert warm["predictor"] == pytest.approx(own.predictor_learning_rate, rel=0.01)
-        assert warm["flow"] == pytest.approx(own.learning_rate, rel=0.01)
-        assert [0 < rates[name][0] < 0.1 * warm[name] for name in warm] == [True, True]
-        assert [rates[name][1] for name in warm] == pytest.approx([0, own.learning_rate_end])
+        assert list(warm) == ["predictor", "bottleneck", "flow"]
+        for name, highest in warm.items():
+            assert highest == pytest.approx(own.learning_rate, rel=0.01)
+            assert 0 < rates[name][0] < 0.1 * highest
+            assert rates[name][1] == pytest.approx(own.learning_rate_end)
+        alone = learning_rates(own.model_copy(update={"target_size": None}))
+        assert list(alone) == ["predictor", "flow"]
         return
     assert rates.pop("model") == pytest.approx((own.learning_rate, own.learning_rate_end))
     if key == "stib":

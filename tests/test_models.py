@@ -23,6 +23,8 @@ WEIGHTS = {  # all differ and none is 0 or 1, so that no weight can be taken for
     "injectivity": 0.3,
     "target_kl": 0.2,
     "flow": 0.9,
+    "bottleneck": 1.1,
+    "alignment": 1.7,
 }
 PLAYERS = [
     (key, player)
@@ -65,6 +67,9 @@ def own_loss(model, player, terms, kl_weight):
     if player == "adversary":
         return model.weights["injectivity"] * terms["injectivity"] - terms["dependence"]
     if model.key == "stib_flow" and player != "model":
+        if player == "bottleneck":
+            aligned = model.weights["alignment"] * terms["alignment"]
+            return kl_weight * terms["bottleneck"] + aligned
         name = {"predictor": "y", "flow": "flow"}[player]
         return model.weights[name] * terms[name]
     weights = {**model.weights, "kl": kl_weight}
@@ -282,7 +287,7 @@ def test_every_parameter_belongs_to_exactly_one_player(key):
     owned = [id(parameter) for player in players.values() for parameter in player]
     assert len(owned) == len(set(owned))
     assert set(owned) == {id(parameter) for parameter in model.parameters()}
-    several = {"stib": {"model", "adversary"}, "stib_flow": {"predictor", "flow"}}
+    several = {"stib": {"model", "adversary"}, "stib_flow": {"predictor", "bottleneck", "flow"}}
     assert set(players) == several.get(key, {"model"})
 
 
@@ -305,7 +310,7 @@ def test_the_critics_alone_are_the_adversarys():
 @every_model
 def test_every_parameter_of_every_copy_gets_a_gradient(key):
     model = build(key)
-    model.loss(model.terms(*batch(model)), kl_weight=0.2).sum().backward()
+    model.loss(model.terms(*batch(model)), scheduled=0.2).sum().backward()
     for name, parameter in model.named_parameters():
         for gradient in parameter.grad:
             if name == "critics.f.last.bias":  # a shift, to which correlations are blind
@@ -340,7 +345,7 @@ def dependence_after_a_step(model, data, player, size):
     """Moves one player a little against its gradient; returns how the dependence changed."""
     terms = model.terms(*data)
     model.zero_grad()
-    model.loss(terms, kl_weight=0.0).sum().backward()
+    model.loss(terms, scheduled=0.0).sum().backward()
     squared_gradient = 0.0
     with torch.no_grad():
         for parameter in model.players()[player]:
@@ -381,6 +386,44 @@ def test_copies_do_not_touch_each_other(key):
     for name, parameter in model.named_parameters():
         assert parameter.grad[0].any() or name == "critics.f.last.bias"
         assert not parameter.grad[1].any()
+
+
+# ---- Z1 from y alone ---------------------------------------------------------------------------
+
+
+def gradients_of(term, target_from_y):
+    model = build("stib", target_from_y=target_from_y)
+    model.terms(*batch(model))[term].sum().backward()
+    return model
+
+
+@pytest.mark.parametrize("target_from_y", [False, True])
+def test_what_x_needs_moves_z1_unless_it_learns_from_y_alone(target_from_y):
+    model = gradients_of("x", target_from_y)
+    last = model.encoder.last.weight.grad  # (S, hidden, latents), of which the last one is Z1
+    assert last[..., :2].any()
+    assert last[..., 2:].any() != target_from_y
+    assert model.log_std.grad[..., 2:].any() != target_from_y
+    assert model.x_decoder.first.weight.grad.abs().amax((0, 2)).all()  # and reads Z1 all the same
+
+
+@pytest.mark.parametrize("target_from_y", [False, True])
+def test_the_critics_then_see_the_prediction_of_y_and_do_not_move_it(target_from_y):
+    model = gradients_of("dependence", target_from_y)
+    assert model.y_decoder.first.weight.grad is None
+    x, y, noise = batch(model)
+    code = model.encode(x)
+    z = code.mean + code.std * noise
+    seen = model.predict(z[..., :2], z[..., 2:]) if target_from_y else y
+    expected = model.critics(z[..., :2], seen)["dependence"]
+    torch.testing.assert_close(model.terms(x, y, noise)["dependence"], expected)
+
+
+def test_where_z1_learns_from_y_alone_no_value_of_a_term_but_the_critics_changes():
+    own, paper = build("stib", target_from_y=True), build("stib")
+    found, expected = own.terms(*batch(own)), paper.terms(*batch(paper))
+    for name in ("kl", "x", "y", "target_kl"):
+        assert torch.equal(found[name], expected[name])
 
 
 # ---- The critics' memory -----------------------------------------------------------------------

@@ -26,10 +26,11 @@ def leaves(block, prefix=""):
 
 LEAVES = dict(leaves(CONTENT))
 TEXTS = ("model", "train.device", "data.task")
+FLAGS = [key for key in LEAVES if isinstance(LEAVES[key], bool)]
 # A table needs no choices of STIB_FLOW's: each of its keys has a default.
-DEFAULTED = [key for key in LEAVES if key.startswith("models.stib_flow.")]
+DEFAULTED = [*FLAGS, *(key for key in LEAVES if key.startswith("models.stib_flow."))]
 REQUIRED = [key for key in LEAVES if key not in ("data.task", *DEFAULTED)]
-NUMBERS = [key for key in LEAVES if key not in TEXTS]
+NUMBERS = [key for key in LEAVES if key not in TEXTS and not isinstance(LEAVES[key], bool)]
 FLOATS = [key for key in NUMBERS if isinstance(LEAVES[key], float)]
 INTEGERS = [key for key in NUMBERS if key not in FLOATS]
 
@@ -103,17 +104,16 @@ def test_the_models_are_those_of_the_library_with_their_terms_and_sizes():
     for key, kind in MODELS.items():
         own, block = getattr(models, key), CONTENT["models"][key]
         model = kind(Sizes(1, 2, 2, **own.sizes()), own.weights())
-        # Each term of STIB_FLOW is a player's own, so that there is nothing to weigh.
-        weights = {name: block.get(f"{name}_weight", 1.0) for name in kind.term_names}
-        assert (key == "stib_flow") == (not [name for name in block if name.endswith("_weight")])
+        # All but two terms of STIB_FLOW are a turn's own, so that there is little to weigh.
+        weights = {"y": 1.0, "flow": 1.0, "bottleneck": 1.0, "alignment": 10.0}
+        if key != "stib_flow":
+            weights = {name: block[f"{name}_weight"] for name in kind.term_names}
         assert model.weights == weights
         sizes = {name.removesuffix("_size") for name in block if name.endswith("_size")}
-        sizes |= {"noise"} & set(block)
+        sizes |= {"noise", "target_from_y"} & set(block)
         assert set(own.sizes()) == sizes - {"batch"}
         for name in own.sizes():
-            assert (
-                getattr(model.sizes, name) == block["noise" if name == "noise" else f"{name}_size"]
-            )
+            assert getattr(model.sizes, name) == block[name if name in block else f"{name}_size"]
 
 
 def test_stib_flow_keeps_the_prediction_itself_where_no_target_size_is_given():
@@ -127,13 +127,16 @@ def test_each_turn_has_its_steps():
     content["models"]["stib_flow"] |= {"predictor_steps": 3, "steps": 5}
     content["models"]["stib"]["steps"] = 7
     models = parse(content).models
-    assert models.stib_flow.turn_steps() == [3, 5]
+    assert models.stib_flow.turn_steps() == [3, 3, 5]  # a bottleneck has a turn of its own
+    content["models"]["stib_flow"]["target_size"] = None
+    assert parse(content).models.stib_flow.turn_steps() == [3, 5]
     assert models.stib.turn_steps() == [7]
 
 
 @pytest.mark.parametrize("key", DEFAULTED)
-def test_a_key_of_stib_flow_may_be_left_out(key):
-    default = value_of(parse({**CONTENT, "models": {**CONTENT["models"], "stib_flow": {}}}), key)
+def test_a_key_with_a_default_may_be_left_out(key):
+    *_, model, name = key.split(".")
+    default = ModelsParams.model_fields[model].annotation.model_fields[name].default
     assert value_of(parse(changed(key, lambda block, name: block.pop(name))), key) == default
 
 
@@ -213,7 +216,8 @@ def assert_refused(key, value):
 
 @pytest.mark.parametrize("key", LEAVES)
 def test_a_value_of_another_type_is_refused(key):
-    for value in ("abc", "", [1], {"a": 1}, True, False):  # Python takes True for the number 1
+    other = (0, 1, "true", 0.0) if key in FLAGS else (True, False)  # Python takes True for 1
+    for value in ("abc", "", [1], {"a": 1}, *other):
         assert_refused(key, value)
 
 

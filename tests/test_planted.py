@@ -100,7 +100,9 @@ def measure(plants, data, critic_steps=30, refine=0):
     """Evaluates all plants at once; returns the metrics by plant and name."""
     metrics = evaluated(list(plants.values()), data, critic_steps, refine).metrics
     return {
-        plant: {name: float(values[copy]) for name, values in metrics.items()}
+        plant: {
+            name: float(values[copy]) for name, values in metrics.items() if values is not None
+        }
         for copy, plant in enumerate(plants)
     }
 

@@ -46,7 +46,7 @@ def fit(
         "steps": [steps] * len(model.turns()),
         "batch_size": 32,
         "learning_rates": rates or {player: constant(rate) for player in model.players()},
-        "kl_weight": constant(0.1),
+        "scheduled_weight": constant(0.1),
         "validate_every": 4,
         **changes,
     }
@@ -98,7 +98,7 @@ def test_schedules_see_the_share_of_the_steps_done_and_are_followed():
         steps=8,
         validate_every=1,
         rates={"model": stop_half_way},
-        kl_weight=watch,
+        scheduled_weight=watch,
         report=lambda progress: states.update({progress.step: copied(model)}),
     )
     assert seen == [step / 8 for step in range(8)]
@@ -111,7 +111,7 @@ def test_the_scheduled_weight_draws_the_code_to_the_standard_normal():
         seen = []
         model = build("vae", hidden=16)
         report = seen.append
-        fit(model, steps=150, validate_every=150, kl_weight=constant(weight), report=report)
+        fit(model, steps=150, validate_every=150, scheduled_weight=constant(weight), report=report)
         return seen[-1].validation["kl"]
 
     assert (kl(10.0) < 0.3 * kl(0.01)).all()
@@ -205,19 +205,25 @@ def test_each_copy_draws_every_row_once_an_epoch_in_an_order_and_with_noise_of_i
     assert noise.std().item() == pytest.approx(1, abs=0.1)
 
 
+def trained_with(key, stack, threads):
+    # Large enough for all of PyTorch's kernels to share their work.
+    torch.set_num_threads(threads)
+    model = build(key, stack=stack, hidden=256)
+    fit(model, training=spiral(1000, default_rng(0)), batch_size=256, steps=3)
+    torch.set_num_threads(1)
+    return copied(model)
+
+
 @every_model
 @pytest.mark.parametrize(("stack", "threads"), [(2, 2), (3, 2), (3, 3)])
-def test_the_number_of_threads_does_not_change_the_bits(key, stack, threads):
-    # Large enough for all of PyTorch's kernels to share their work. Threads that do not divide an
-    # even stack are left out: README says so.
-    training = spiral(1000, default_rng(0))
-    models = []
-    for number in (1, threads):
-        torch.set_num_threads(number)
-        model = build(key, stack=stack, hidden=256)
-        models.append(copied(fit(model, training=training, batch_size=256, steps=3)))
-    torch.set_num_threads(1)
-    assert_same_bits(*models)
+def test_so_many_threads_give_the_same_bits_each_time(key, stack, threads):
+    assert_same_bits(trained_with(key, stack, threads), trained_with(key, stack, threads))
+
+
+@every_model
+def test_threads_that_divide_an_even_stack_do_not_change_the_bits(key):
+    # Of an odd stack, products of one latent or output column differ on some processors.
+    assert_same_bits(trained_with(key, 2, 1), trained_with(key, 2, 2))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -240,7 +246,8 @@ def test_a_gpu_takes_the_same_steps_and_resumes(key):
 
 
 RESUMED = [(key, stop) for key in MODELS for stop in (1, 4, 9, 11)]
-RESUMED += [("stib_flow", stop) for stop in (12, 13, 23)]  # where its flow begins, and later
+# Where its bottleneck and its flow begin, and later.
+RESUMED += [("stib_flow", stop) for stop in (12, 13, 23, 24, 25, 35)]
 
 
 @pytest.mark.parametrize(("key", "stop"), RESUMED)
@@ -256,7 +263,7 @@ def test_a_resumed_training_ends_with_the_bits_of_an_unbroken_one(key, stop):
             states[progress.step] = {name: t.clone() for name, t in progress.state().items()}
 
         rates = {player: cosine(1e-2, 0.0) for player in model.players()}
-        rest = {"training": training, "rates": rates, "kl_weight": geometric(1.0, 0.1, 0.5)}
+        rest = {"training": training, "rates": rates, "scheduled_weight": geometric(1.0, 0.1, 0.5)}
         rest["averaging"] = 0.9 if key == "stib_flow" else 0.0
         fit(model, validate_every=1, report=report, **rest, **changes)
         return reports, states
@@ -385,16 +392,24 @@ def states_of(model, **changes):
     return states, measured
 
 
+def of_players(model, players):
+    """Names the parameters that the players move."""
+    own = {id(parameter) for player in players for parameter in model.players()[player]}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in own}
+
+
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_in_a_turn_the_other_players_keep_their_bits(averaging):
     model = build("stib_flow")
-    flows = {name for name, _ in model.named_parameters() if name.startswith("velocity.")}
     states, _ = states_of(model, averaging=averaging)
-    for turn, others in (states[:12], flows), (states[12:], states[0].keys() - flows):
-        for state in turn[1:]:
+    for number, turn in enumerate(model.turns()):
+        own = of_players(model, turn.players)
+        first, *later = states[12 * number : 12 * number + 12]
+        for state in later:
             for name, value in state.items():
-                assert torch.equal(value, turn[0][name]) == (name in others), name
-    assert_same_bits({name: states[-1][name] for name in states[0].keys() - flows}, copied(model))
+                assert torch.equal(value, first[name]) == (name not in own), name
+    before = states[0].keys() - of_players(model, ("flow",))
+    assert_same_bits({name: states[-1][name] for name in before}, copied(model))
 
 
 def test_a_turn_goes_on_from_the_best_weights_of_the_one_before():
@@ -404,25 +419,30 @@ def test_a_turn_goes_on_from_the_best_weights_of_the_one_before():
     best = torch.stack([terms["y"] for terms in measured[:30]]).argmin(0)
     assert len(set(best.tolist())) > 1, "the copies should have their best at different steps"
     assert best.min() < 29, "and some before the end"
-    for name, value in states[30].items():
-        if not name.startswith("velocity."):
-            for copy, step in enumerate(best):
-                assert torch.equal(value[copy], states[step][name][copy])
+    for name in of_players(model, ("predictor",)):
+        for copy, step in enumerate(best):
+            assert torch.equal(states[30][name][copy], states[step][name][copy])
 
 
 def test_each_turn_selects_by_its_own_terms():
     model = build("stib_flow", stack=4)
     states, measured = states_of(model, rate=0.1, steps=30)
-    best = 30 + torch.stack([terms["flow"] for terms in measured[30:]]).argmin(0)
-    assert best.min() < 59
-    for name, value in model.named_parameters():
-        if name.startswith("velocity."):
+    ends = dict(model.named_parameters())
+    for number, turn in enumerate(model.turns()):
+        begin = 30 * number
+        objectives = [
+            model.objective({name: terms[name] for name in turn.terms})
+            for terms in measured[begin : begin + 30]
+        ]
+        best = begin + torch.stack(objectives).argmin(0)
+        assert best.min() < begin + 29
+        for name in of_players(model, turn.players):
             for copy, step in enumerate(best):
-                assert torch.equal(value[copy], states[step][name][copy])
+                assert torch.equal(ends[name][copy], states[step][name][copy])
 
 
-def test_both_turns_begin_their_schedules_anew():
-    seen = {"predictor": [], "flow": []}
+def test_all_turns_begin_their_schedules_anew():
+    seen = {"predictor": [], "bottleneck": [], "flow": []}
 
     def watch(player):
         def rate(done):
@@ -471,7 +491,7 @@ def test_the_average_of_a_weight_that_walks_evenly_lags_as_it_should(averaging):
         0.995: lambda n: 0.9 * n,
     }[averaging]
     model, reports = Slope(), []
-    rest = {"kl_weight": constant(1.0), "averaging": averaging, "report": reports.append}
+    rest = {"scheduled_weight": constant(1.0), "averaging": averaging, "report": reports.append}
     fit(model, rate=0.1, steps=30, validate_every=1, **rest)
     for number, progress in enumerate(reports, 1):
         found = progress.validation["kl"].tolist()
@@ -528,7 +548,7 @@ def test_each_player_needs_its_learning_rate():
 
 @pytest.mark.parametrize(
     ("key", "steps", "said"),
-    [("stib_flow", [4], "2 turns; found 1 "), ("stib", [4, 4], "1 turns; found 2 ")],
+    [("stib_flow", [4], "3 turns; found 1 "), ("stib", [4, 4], "1 turns; found 2 ")],
 )
 def test_each_turn_needs_its_steps(key, steps, said):
     model = build(key)
@@ -543,7 +563,7 @@ def test_each_turn_needs_its_steps(key, steps, said):
             steps=steps,
             batch_size=32,
             learning_rates=rates,
-            kl_weight=constant(0.1),
+            scheduled_weight=constant(0.1),
             validate_every=4,
         )
 

@@ -31,6 +31,7 @@ class Sizes:
         memory: Over how many batches the covariance of these features is averaged (STIB only);
             1 is the paper's: each batch by itself.
         noise: The standard deviation of the noise on the normal scores of x (STIB_FLOW only).
+        target_from_y: Whether Z1 learns from y alone, as it does in STIB_FLOW (STIB only).
     """
 
     stack: int
@@ -42,6 +43,7 @@ class Sizes:
     critic: int = 8
     memory: int = 1
     noise: float = 0.0
+    target_from_y: bool = False
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,8 @@ class Model(nn.Module, ABC):
         mean, log_std = self._posterior(x)
         z = mean + log_std.exp() * noise
         invariant, target = z[..., : self.invariant_size], z[..., self.invariant_size :]
-        x_hat = self._decoded(invariant, self._decoder_target(target, y))
+        kept = target.detach() if self.sizes.target_from_y else target
+        x_hat = self._decoded(invariant, self._decoder_target(kept, y))
         terms = {
             "kl": kl_to_standard_normal(mean, log_std),
             "x": squared_error(x_hat, x),
@@ -255,6 +258,7 @@ class Model(nn.Module, ABC):
         y_hat = self._predicted(invariant, target)
         if y_hat is not None:
             terms["y"] = squared_error(y_hat, y)
+            y = y_hat.detach() if self.sizes.target_from_y else y
         return terms | self._invariance_terms(mean, log_std, invariant, y)
 
     def mean_absolute_errors(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -284,11 +288,11 @@ class Model(nn.Module, ABC):
         weighted = [weight * terms[name] for name, weight in self.weights.items() if name in terms]
         return torch.stack(weighted).sum(0)
 
-    def loss(self, terms: Mapping[str, Tensor], kl_weight: float) -> Tensor:
+    def loss(self, terms: Mapping[str, Tensor], scheduled: float) -> Tensor:
         """Computes what one backward pass descends, the KL weighted as scheduled, shape (S,)."""
-        return self.objective(terms) + (kl_weight - self.weights["kl"]) * terms["kl"]
+        return self.objective(terms) + (scheduled - self.weights["kl"]) * terms["kl"]
 
-    def decoders(self) -> list[MLP]:
+    def decoders(self) -> list[nn.Module]:
         """Lists what decodes latents: x̂, and ŷ where it is predicted."""
         return [self.x_decoder]
 

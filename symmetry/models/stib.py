@@ -32,7 +32,7 @@ class StibWithoutRegularizer(Model):
     key = "stib_wo_reg"
     term_names: ClassVar[tuple[str, ...]] = ("kl", "x", "y")
 
-    def decoders(self) -> list[MLP]:
+    def decoders(self) -> list[nn.Module]:
         """Lists what decodes latents: x̂ and ŷ."""
         return [self.x_decoder, self.y_decoder]
 
@@ -142,7 +142,7 @@ class STIB(StibWithoutRegularizer):
         r"""Sums the model's own terms; the injectivity error is the adversary's, shape (S,)."""
         return super().objective({**terms, "injectivity": torch.zeros_like(terms["kl"])})
 
-    def loss(self, terms: Mapping[str, Tensor], kl_weight: float) -> Tensor:
+    def loss(self, terms: Mapping[str, Tensor], scheduled: float) -> Tensor:
         r"""Computes what one backward pass descends for both players at once, shape (S,).
 
         The critics must ascend D while the encoder descends :math:`w_D D`. So the loss holds −D,
@@ -150,9 +150,9 @@ class STIB(StibWithoutRegularizer):
         is scheduled as all KL is: what Z1 learns first, it keeps.
         """
         weights = self.weights
-        warming = kl_weight / weights["kl"] - 1
+        warming = scheduled / weights["kl"] - 1
         return (
-            super().loss(terms, kl_weight)
+            super().loss(terms, scheduled)
             + warming * weights["target_kl"] * terms["target_kl"]
             - (1 + weights["dependence"]) * terms["dependence"]
             + weights["injectivity"] * terms["injectivity"]
