@@ -1,8 +1,8 @@
 """Mends what a kill or a loss of power leaves of DVC's own files; `make repro` runs it first.
 
-DVC writes dvc.lock and .dvc/tmp/rwlock in place and syncs nothing to the disk. A cut lock stops
-it or, where what is left happens to be readable, lets it forget the stages that are missing. And
-it takes what is in its cache for whole.
+DVC writes dvc.lock and its rwlocks in place and syncs nothing to the disk. A cut lock stops it or,
+where what is left happens to be readable, lets it forget the stages that are missing. It takes
+what is in its cache for whole. And killed in an experiment it leaves git on no branch, or locked.
 """
 
 import fcntl
@@ -11,13 +11,12 @@ import json
 import re
 import subprocess
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import yaml
 
-from stages import plain_errors
 from symmetry.artifacts import write_bytes
 
 HEAD = "schema: '2.0'\nstages:\n"  # of a lock, before its stages
@@ -25,19 +24,12 @@ STAGE = re.compile(r"^(?=  [^ \0])", re.MULTILINE)
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the other takes seconds
 LOCKS = "dvc.lock", "studies/dvc.lock", "examples/*/dvc.lock"
 CACHE, RUNS = Path(".dvc/cache/files/md5"), Path(".dvc/cache/runs")
-RWLOCK, GUARD = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/lock")
+GUARD, EXPERIMENTS = Path(".dvc/tmp/lock"), Path(".dvc/tmp/exps")
+RWLOCKS = Path(".dvc/tmp/rwlock"), EXPERIMENTS / "rwlock"
 FILE = re.compile(r"- path: (.+)\n +hash: md5\n +md5: ([0-9a-f]{32})\n")
-TEMPORARIES = (
-    f"{CACHE}/*",
-    "data",
-    "models/*",
-    "evaluations",
-    "metrics",
-    "plots",
-    "examples/*/data",
-    "examples/*/models/*",
-)
-EXPERIMENT = "refs/exps/exec/EXEC_HEAD"  # of git, while one runs in the workspace
+TEMPORARY = re.compile(r"\.[\w-]{22}\.tmp|\..+\.\w{8}\.part")  # of DVC, and of a stage
+PACKED = ".dvc/tmp/repro.dat"  # the arguments of an experiment, which DVC adds to git for a while
+RUNNING = "refs/exps/exec/EXEC_HEAD"  # of git, while an experiment runs in the workspace
 
 
 def main() -> None:
@@ -51,58 +43,107 @@ def main() -> None:
         except BlockingIOError:
             print("another DVC is at work: nothing is looked at for damage")
             return
-        for said in mend_rwlock():
-            print(f"mended: {said}", flush=True)
-        if any(map(is_noted, holders())):  # DVC frees the lock while a stage runs
+        say(mend_rwlocks())
+        if is_another_at_work():
             print("another DVC is at work: nothing is looked at for damage")
             return
-        for said in (*mend_head(), *mend_locks(), *delete_temporaries(), *cache_what_is_made()):
-            print(f"mended: {said}", flush=True)
-    for said in mend_cache():  # which asks DVC
+        say(mend_git())
+        say(mend_experiment())
+        say(mend_locks())
+        say(delete_temporaries())
+        say(cache_what_is_made())
+    say(mend_cache())  # which asks DVC
+
+
+def say(mended: Iterable[str]) -> None:
+    for said in mended:
         print(f"mended: {said}", flush=True)
 
 
-def mend_rwlock() -> Iterator[str]:
+def is_another_at_work() -> bool:
+    # DVC frees the lock while a stage runs, and a queued experiment has one of its own.
+    noted = any(is_noted(pid, path) for path in RWLOCKS for pid in holders(path))
+    return noted or runs(EXPERIMENTS)
+
+
+def mend_rwlocks() -> Iterator[str]:
     """Deletes DVC's note of who reads and writes what, if it is cut or takes others for them."""
-    try:
-        noted = holders()
-    except (ValueError, AttributeError, TypeError, LookupError):
-        RWLOCK.unlink()
-        yield f"{RWLOCK} was cut short and is deleted"
-        return
-    # Those that have ended DVC strikes out itself.
-    if any(map(psutil.pid_exists, noted)) and not any(map(is_noted, noted)):
-        RWLOCK.unlink()
-        yield f"{RWLOCK} named processes whose numbers others have by now and is deleted"
+    for path in RWLOCKS:
+        try:
+            noted = holders(path)
+        except (ValueError, AttributeError, TypeError, LookupError):
+            path.unlink()
+            yield f"{path} was cut short and is deleted"
+            continue
+        # Those that have ended DVC strikes out itself.
+        if any(map(psutil.pid_exists, noted)) and not any(is_noted(pid, path) for pid in noted):
+            path.unlink()
+            yield f"{path} named processes whose numbers others have by now and is deleted"
 
 
-def holders() -> set[int]:
+def holders(path: Path) -> set[int]:
     """Returns the processes that DVC has noted to read or write something."""
-    if not RWLOCK.exists():
+    if not path.exists():
         return set()
-    noted = json.loads(RWLOCK.read_bytes())
+    noted = json.loads(path.read_bytes())
     readers = [reader for readers in noted.get("read", {}).values() for reader in readers]
     return {holder["pid"] for holder in (*readers, *noted.get("write", {}).values())}
 
 
-def is_noted(pid: int) -> bool:
+def is_noted(pid: int, path: Path) -> bool:
     # One that began after the note has the number of another that has ended.
     try:
-        return bool(psutil.Process(pid).create_time() <= RWLOCK.stat().st_mtime)
+        return bool(psutil.Process(pid).create_time() <= path.stat().st_mtime)
     except psutil.Error:
         return False
 
 
-def mend_head() -> Iterator[str]:
-    """Puts git back on its branch, which ``dvc exp run`` leaves while it runs."""
-    if git("symbolic-ref", "--quiet", "HEAD") or not git("rev-parse", "--verify", EXPERIMENT):
+def runs(folder: Path, name: str = "") -> bool:
+    """Tells whether a process, if need be of some name, runs in a folder."""
+    found = psutil.process_iter(["cwd", "name"])
+    return any(
+        process.info["cwd"]
+        and Path(process.info["cwd"]).is_relative_to(folder.resolve())
+        and name in (process.info["name"], "")
+        for process in found
+    )
+
+
+def mend_git() -> Iterator[str]:
+    """Deletes the locks of git that a killed process has left, and which bar it for ever."""
+    folder = git("rev-parse", "--git-dir").strip()
+    if not folder or runs(Path(), "git"):
         return
+    for lock in sorted([*Path(folder).glob("*.lock"), *Path(folder, "refs").rglob("*.lock")]):
+        lock.unlink()
+        yield f"{lock} barred git and is deleted"
+
+
+def mend_experiment() -> Iterator[str]:
+    """Gives back the branch and the changes that ``dvc exp run`` takes from git for a while."""
+    notes = RWLOCKS[1]
+    is_packing = notes.exists() and "workspace" in json.loads(notes.read_bytes()).get("write", {})
+    if not is_packing and not git("rev-parse", "--verify", RUNNING):
+        return
+    if git("ls-files", PACKED):
+        git("rm", "--quiet", "--force", PACKED)
+        yield f"{PACKED} of a killed experiment is deleted"
     moved = re.match(r"checkout: moving from (\S+) to ", git("log", "-g", "-1", "--format=%gs"))
-    branch = f"refs/heads/{moved[1]}" if moved else EXPERIMENT
-    commits = {git("rev-parse", "--verify", ref) for ref in ("HEAD", branch, EXPERIMENT)}
-    if moved and len(commits) == 1:  # nothing else has moved since
+    branch = f"refs/heads/{moved[1]}" if moved else ""
+    is_detached = branch and not git("symbolic-ref", "--quiet", "HEAD")
+    # Nothing else has moved since.
+    if is_detached and git("rev-parse", "--verify", branch) == git("rev-parse", "HEAD"):
         git("symbolic-ref", "HEAD", branch)
         yield f"git was left on no branch by a killed experiment and is on {branch} again"
+    if not is_packing:
+        return
+    if int(git("log", "-1", "--format=%ct", "refs/stash") or 0) >= int(notes.stat().st_mtime):
+        if git("status", "--porcelain", "--untracked-files=no"):
+            yield "what was not committed before a killed experiment lies in git's stash, too"
+        else:
+            git("stash", "pop", "--quiet", "--index")
+            yield "what was not committed before a killed experiment is back from git's stash"
+    notes.unlink()
 
 
 def git(*arguments: str) -> str:
@@ -130,6 +171,11 @@ def mend_locks() -> Iterator[str]:
 
 def locks() -> list[Path]:
     return sorted(path for pattern in LOCKS for path in Path().glob(pattern))
+
+
+def files(lock: Path) -> list[tuple[str, str]]:
+    """Returns the path and the MD5 of each file that a lock names."""
+    return FILE.findall(lock.read_text(errors="replace"))
 
 
 def complete(text: str, committed: dict[str, str]) -> tuple[str, list[str]]:
@@ -179,11 +225,12 @@ def in_git(path: Path) -> dict[str, str]:
 
 def delete_temporaries() -> Iterator[str]:
     """Deletes what DVC or a stage had begun to write; some of it lies where git would add it."""
-    for folder in TEMPORARIES:
-        for path in sorted(Path().glob(f"{folder}/.*")):
-            if re.fullmatch(r"\.[\w-]{22}\.tmp|\..+\.\w{8}\.part", path.name):
-                path.unlink()
-                yield f"{path}, which was begun, is deleted"
+    written = {lock.parent / path for lock in locks() for path, _ in files(lock)}
+    folders = {path.parent for path in written} | {*CACHE.glob("??"), *RUNS.glob("??/*")}
+    for path in sorted(path for folder in folders for path in folder.glob(".*")):
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink()
+            yield f"{path}, which was begun, is deleted"
 
 
 def mend_cache() -> Iterator[str]:
@@ -193,12 +240,7 @@ def mend_cache() -> Iterator[str]:
         if md5(cached) == name:
             continue
         cached.unlink()
-        outs = {
-            (lock, path)
-            for lock in locks()
-            for path, of in FILE.findall(lock.read_text(errors="replace"))
-            if of == name
-        }
+        outs = {(lock, path) for lock in locks() for path, of in files(lock) if of == name}
         if copy := next(filter(None, (find(path, name) for _, path in outs)), None):
             write_bytes(cached, copy.read_bytes())
             yield f"{cached} was damaged and is copied from {copy}"
@@ -232,5 +274,7 @@ def md5(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    try:
         main()
+    except OSError as error:
+        raise SystemExit(f"error: {error}") from error

@@ -1,6 +1,6 @@
 """Kills the pipeline and damages DVC's files: `make repro` must end with an unbroken run's bits.
 
-`make faults` kills it 40 times after a random time and 40 times at moments that it aims at, those
+`make faults` kills it 40 times after a random time and twice at each moment that it aims at, those
 where the least is whole; `make test` once at each of them. What a failure leaves is kept.
 """
 
@@ -15,6 +15,8 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
@@ -25,7 +27,7 @@ from clones import MADE, TINY, Clone, copy_working_tree, wait_until
 
 # Long enough for a training to be killed between two checkpoints, and small.
 SMALL = {"steps": 600, "hidden_size": 16, "batch_size": None}
-KEYS = ["vae", "stib"]  # a pipeline of all models only takes longer
+KEYS = ["vae"]  # a pipeline of all models only takes longer
 HOW = {  # the signal, and whether the whole process group gets it
     "kill -9 of all": ("SIGKILL", True),
     "kill -9 of one": ("SIGKILL", False),
@@ -36,9 +38,10 @@ COMMANDS = {
     "dvc exp run": ("exp", "run", "--force", "--single-item"),
     "dvc queue": ("exp", "run", "--queue", "--force"),
 }
-STAGES = "check", "generate", "train@vae", "train@stib", "evaluate@vae", "plot", "headline"
+EXPERIMENTS = ("dvc exp run",)
+STAGES = "check", "generate", "train@vae", "evaluate@vae", "plot", "headline"
 QUEUED = ("train@vae",)  # with what comes before it: a queued run has nothing but what is in git
-CACHED = "check", "train@vae", "evaluate@stib"
+CACHED = "check", "train@vae", "evaluate@vae"
 OUTPUT = r"(data|models|evaluations|metrics|plots)/(\w+/)?\w+\.\w+$"
 OBJECT = r"/\.dvc/cache/files/md5/[0-9a-f]{2}/"
 
@@ -54,6 +57,7 @@ class Moment:
     writes: int = 0  # to the file that is opened, of which one is drawn; 0: before the event
     stages: tuple[str, ...] = STAGES
     runs: int = 1  # of so many stages, one after the other
+    commands: tuple[str, ...] = tuple(COMMANDS)
     uncached: bool = False  # what is in the cache is not written
 
 
@@ -73,7 +77,7 @@ MOMENTS = {
         r"/\.(checkpoint\.safetensors|owner)$",
         True,
         range(2),
-        stages=("train@stib", "train@vae"),
+        stages=("train@vae",),
     ),
     "DVC copies to its cache": Moment(
         "open", rf"{OBJECT}\..*tmp$", False, range(1), 1, stages=CACHED, uncached=True
@@ -81,8 +85,24 @@ MOMENTS = {
     "DVC names a file in its cache": Moment(
         "os.rename", rf"{OBJECT}[0-9a-f]{{30}}$", False, range(1), stages=CACHED, uncached=True
     ),
+    "DVC notes a run in its cache": Moment(
+        "open", r"/\.dvc/cache/runs/", writes=200, stages=CACHED, uncached=True
+    ),
     "DVC links an output back": Moment("os.rename", OUTPUT, stages=CACHED),
     "DVC writes dvc.lock": Moment("open", r"/dvc\.lock$", writes=6000),
+    "DVC notes what an experiment writes": Moment(
+        "open", r"/exps/rwlock$", skips=range(3), writes=3, commands=EXPERIMENTS
+    ),
+    "DVC locks git": Moment(
+        "open",
+        r"/\.git/(index|HEAD|refs/.*)\.lock$",
+        skips=range(12),
+        writes=1,
+        commands=EXPERIMENTS,
+    ),
+    "DVC packs an experiment": Moment(
+        "open", r"/\.dvc/tmp/repro\.dat$", writes=2, commands=EXPERIMENTS
+    ),
 }
 
 
@@ -112,32 +132,53 @@ class Kill:
         return replace(self, skip=skip, writes=writes, patience=self.patience * 0.7)
 
 
+@dataclass(frozen=True)
+class Done:
+    """What was done to a clone, its kind, and which stages have to run again."""
+
+    what: str
+    kind: str
+    undone: set[str]
+
+
+Case = Callable[[Clone], Done]
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=40, help="after a random time")
-    parser.add_argument("--aimed", type=int, default=40, help="at one moment after the other")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--aimed", type=int, default=2 * len(MOMENTS), help="at one moment after the other"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--jobs", type=int, default=1, help="side by side")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="try `dvc repro` alone, too, where something is mended",
+    )
     asked = parser.parse_args()
     chance = random.Random(asked.seed)
     kills = [unaimed(chance) for _ in range(asked.kills)]
     kills += [aimed(chance, moment) for moment, _ in zip(cycle(MOMENTS), range(asked.aimed))]
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     unbroken = prepare(folder / "unbroken")
+    cases: list[Case] = [partial(strike, kill=kill) for kill in kills]
+    cases += [partial(harm, damage=damage, seed=asked.seed) for damage in DAMAGES]
     tally: Counter[str] = Counter()
-    cases = [partial(strike, kill=kill) for kill in kills]
-    cases += [partial(harm, damage=damage, chance=chance) for damage in DAMAGES]
-    for number, case in enumerate(cases, 1):
-        start = time.monotonic()
-        kept = folder / f"case-{number}"
-        what, seen, faults = case(unbroken, kept / "clone")
-        tally.update(re.sub(r"\S*/\S{20,}|\d+ of its|\d+\.\d+ s", "…", each)[:90] for each in seen)
-        print(f"{number}: {what} [{time.monotonic() - start:.0f} s]", *seen[1:], sep="\n   ")
-        if faults:
-            tally["FAILED"] += 1
-            print(f"   FAILED, and {kept} is kept:", *faults, sep="\n   ")
-        else:
-            shutil.rmtree(kept)
-        sys.stdout.flush()
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        tried = [
+            pool.submit(attempt, case, unbroken, folder / f"case-{number}", asked.plain)
+            for number, case in enumerate(cases, 1)
+        ]
+        for number, each in enumerate(tried, 1):
+            what, kind, seen, faults = each.result()
+            print(f"{number}: {what}", *seen, sep="\n   ")
+            if faults:
+                print(f"   FAILED, and {folder}/case-{number} is kept:", *faults, sep="\n   ")
+            tally.update(shortened(line) for line in (kind, *seen))
+            tally["FAILED"] += bool(faults)
+            sys.stdout.flush()
     print(*(f"{times} × {what}" for what, times in sorted(tally.items())), sep="\n")
     ended = len(cases) - tally["FAILED"]
     print(f"{ended} of {len(cases)} times `make repro` ended with the same bits")
@@ -146,8 +187,13 @@ def main() -> None:
     shutil.rmtree(folder)
 
 
+def shortened(line: str) -> str:
+    """Returns a line of the tally, without what is another each time."""
+    return re.sub(r"\S*/\S{20,}|\d+ of its|\d+\.\d+ s", "…", line)[:90]
+
+
 def unaimed(chance: random.Random) -> Kill:
-    command = drawn_command(chance)
+    command = drawn_command(chance, tuple(COMMANDS))
     return Kill(
         stages=(chance.choice(STAGES),) if command != "dvc queue" else QUEUED,
         command=command,
@@ -158,7 +204,8 @@ def unaimed(chance: random.Random) -> Kill:
 
 
 def aimed(chance: random.Random, name: str) -> Kill:
-    moment, command = MOMENTS[name], drawn_command(chance)
+    moment = MOMENTS[name]
+    command = drawn_command(chance, moment.commands)
     stages = tuple(chance.sample(moment.stages, moment.runs))
     return Kill(
         stages=stages if command != "dvc queue" else QUEUED,
@@ -171,12 +218,12 @@ def aimed(chance: random.Random, name: str) -> Kill:
     )
 
 
-def drawn_command(chance: random.Random) -> str:
-    return chance.choices(list(COMMANDS), weights=(4, 1, 1))[0]
+def drawn_command(chance: random.Random, of: tuple[str, ...]) -> str:
+    return chance.choices(of, weights=[4 if command == "dvc repro" else 1 for command in of])[0]
 
 
 def prepare(folder: Path) -> Clone:
-    """Makes a clone with two small models whose pipeline has run once, unbroken."""
+    """Makes a clone with a small model whose pipeline has run once, unbroken."""
     environ = {
         **os.environ,
         "DVC_SITE_CACHE_DIR": f"{folder.parent}/dvc",
@@ -195,41 +242,52 @@ def prepare(folder: Path) -> Clone:
     clone.dvc("repro")
     clone.dvc("push")
     clone.commit()
+    with (folder / "README.md").open("a") as file:
+        file.write("not committed\n")  # which an experiment puts aside for a while
     return clone
 
 
-def strike(unbroken: Clone, folder: Path, kill: Kill) -> tuple[Kill, list[str], list[str]]:
-    """Kills a run in a copy of a clone and lets `make repro` go on.
+def attempt(
+    case: Case, unbroken: Clone, folder: Path, plain: bool
+) -> tuple[str, str, list[str], list[str]]:
+    """Breaks a copy of the unbroken clone, and lets `make repro` and perhaps `dvc repro` go on.
 
     Returns:
-        The kill as it fell, for the tally what was seen, and what is not as it should be.
+        What was done, for the tally its kind and what was seen, and what is not as it should be.
     """
-    clone = unbroken.copy(folder)
+    start = time.monotonic()
+    clone = unbroken.copy(folder / "clone")
+    done = case(clone)
+    copy = clone.copy(folder / "plain")
+    seen, faults = go_on(unbroken, clone, done)
+    if plain and any(line.startswith("mended: ") for line in seen):
+        code, printed = copy.ended(copy.tools / "dvc", "repro")
+        ended = [f"ends with {code}: {last_line(printed)}"] if code else []
+        found = ended or differences(unbroken, copy) or ["ends with the same bits"]
+        seen.append(f"plain `dvc repro` {'; '.join(found)}")
+    if not faults:
+        shutil.rmtree(folder)
+    return f"{done.what} [{time.monotonic() - start:.0f} s]", done.kind, seen, faults
+
+
+def strike(clone: Clone, kill: Kill) -> Done:
+    """Kills a run."""
     while not killed(clone, kill):
         if kill == kill.earlier():
-            return kill, [f"{kill.moment}: never"], ["the moment never comes"]
+            raise RuntimeError(f"the moment never comes: {kill}")
         kill = kill.earlier()
-    seen, faults = go_on(unbroken, clone, set() if kill.cached else set(kill.stages))
-    what = f"{kill.moment or 'after a while'}: {kill.how} in {kill.command}"
-    return kill, [what, *seen], faults
+    kind = f"{kill.moment or 'after a while'}: {kill.how} in {kill.command}"
+    return Done(str(kill), kind, set() if kill.cached else set(kill.stages))
 
 
-def harm(
-    unbroken: Clone, folder: Path, damage: str, chance: random.Random
-) -> tuple[str, list[str], list[str]]:
-    """Damages a file of DVC's own, as a loss of power may, and lets `make repro` go on."""
-    clone = unbroken.copy(folder)
-    DAMAGES[damage](clone, chance)
-    seen, faults = go_on(unbroken, clone, set())
-    return damage, [damage, *seen], faults
+def harm(clone: Clone, damage: str, seed: int) -> Done:
+    """Damages a file of DVC's own, as a loss of power may."""
+    DAMAGES[damage](clone, random.Random(seed))
+    return Done(damage, damage, set())
 
 
-def go_on(unbroken: Clone, clone: Clone, needed: set[str]) -> tuple[list[str], list[str]]:
-    """Lets `make repro` go on, which may train anew what has to be; tells what is seen and wrong.
-
-    Where it mends something, plain `dvc repro` is tried in a copy.
-    """
-    plain = clone.copy(clone.folder.parent / "plain")
+def go_on(unbroken: Clone, clone: Clone, done: Done) -> tuple[list[str], list[str]]:
+    """Lets `make repro` go on; tells what is seen and what is wrong."""
     code, printed = clone.ended("make", "--old-file=.venv/installed", "repro")
     (clone.folder.parent / "make-repro.log").write_text(printed)
     wait_until(lambda: not clone.processes())  # an orphan has stopped as well
@@ -237,16 +295,11 @@ def go_on(unbroken: Clone, clone: Clone, needed: set[str]) -> tuple[list[str], l
     if code:
         faults.append(f"`make repro` ends with {code}: {last_line(printed)}")
     run = set(re.findall(r"Running stage '(.+?)'", printed))
-    if again := {stage for stage in run - needed if stage.startswith("train@")}:
+    if again := {stage for stage in run - done.undone if stage.startswith("train@")}:
         faults.append(f"trained again, though cached: {', '.join(again)}")
     faults += left_over(clone, run)
     if "goes on after step" in printed:
         seen.append("gone on from a checkpoint")
-    if "mended: " in printed:
-        code, printed = plain.ended(plain.tools / "dvc", "repro")
-        ended = [f"ends with {code}: {last_line(printed)}"] if code else []
-        found = ended or differences(unbroken, plain) or ["ends with the same bits"]
-        seen.append(f"plain `dvc repro` {'; '.join(found)}")
     return seen, faults
 
 
@@ -258,8 +311,16 @@ def cut(path: Path, size: int) -> None:
     path.chmod(mode)
 
 
-def cut_lock(clone: Clone, chance: random.Random) -> None:
+def cut_all(clone: Clone, chance: random.Random) -> None:
+    cut_cached(clone, chance)
     cut(clone.folder / "dvc.lock", chance.randrange(len(clone.text("dvc.lock"))))
+    cut(clone.folder / ".dvc/tmp/rwlock", 1)
+
+
+def cut_the_only(clone: Clone, chance: random.Random) -> None:
+    cut_cached(clone, chance)
+    (clone.folder / "models/vae/weights.safetensors").unlink()
+    cut(clone.folder / "dvc.lock", 0)
 
 
 def cut_cached(clone: Clone, chance: random.Random) -> None:
@@ -267,28 +328,18 @@ def cut_cached(clone: Clone, chance: random.Random) -> None:
     cut(path, chance.randrange(path.stat().st_size))
 
 
-def cut_the_only(clone: Clone, chance: random.Random) -> None:
-    cut_cached(clone, chance)
-    (clone.folder / "models/vae/weights.safetensors").unlink()
-
-
-def note_another(clone: Clone, chance: random.Random) -> None:
+def note_others(clone: Clone, chance: random.Random) -> None:
     info = {"pid": os.getpid(), "cmd": "dvc repro"}
     path = clone.folder / ".dvc/tmp/rwlock"
     path.write_text(json.dumps({"write": {str(clone.folder.parent): info}}))
     os.utime(path, (1e9, 1e9))
+    (clone.folder / ".dvc/tmp/lock").write_text("1\n")
 
 
 DAMAGES = {
-    "dvc.lock is empty": lambda clone, chance: cut(clone.folder / "dvc.lock", 0),
-    "dvc.lock is cut": cut_lock,
-    "a cached file is cut": cut_cached,
-    "a cached file is cut and nowhere else but in the remote": cut_the_only,
-    "the rwlock is cut": lambda clone, chance: cut(clone.folder / ".dvc/tmp/rwlock", 1),
-    "the rwlock names a process whose number is another's": note_another,
-    "the lock names a process that has ended": lambda clone, chance: (
-        clone.folder / ".dvc/tmp/lock"
-    ).write_text("1\n"),
+    "dvc.lock, the rwlock and a cached file are cut": cut_all,
+    "dvc.lock is empty, and a cached file is cut that is whole in the remote alone": cut_the_only,
+    "the rwlock and the lock name processes whose numbers are others'": note_others,
 }
 
 
@@ -344,9 +395,13 @@ def aim(kill: Kill, hit: Path) -> dict[str, str]:
 
 
 def forget(clone: Clone, stage: str) -> None:
-    """Deletes what DVC's cache has of a stage, so that it has to be run again."""
+    """Deletes what DVC's cache has of a stage and of its run, so that it has to be run again."""
     for path in cached_paths(clone, stage):
         path.unlink(missing_ok=True)
+    command = yaml.safe_load(clone.text("dvc.lock"))["stages"][stage]["cmd"]
+    for run in (clone.folder / ".dvc/cache/runs").glob("??/*/*"):
+        if f"cmd: {command}\n" in run.read_text():
+            run.unlink()
 
 
 def cached_paths(clone: Clone, stage: str) -> list[Path]:
@@ -360,7 +415,7 @@ def differences(unbroken: Clone, clone: Clone) -> list[str]:
     lock = yaml.safe_load(unbroken.text("dvc.lock"))
     outs = [out["path"] for stage in lock["stages"].values() for out in stage["outs"]]
     found = []
-    for path in ["dvc.lock", *outs]:
+    for path in ["README.md", "dvc.lock", *outs]:
         if not (clone.folder / path).exists():
             found.append(f"{path} is not there")
         elif difference := first_difference(

@@ -14,9 +14,11 @@ from mend import (
     complete,
     delete_temporaries,
     mend_cache,
-    mend_head,
+    mend_experiment,
+    mend_git,
     mend_locks,
-    mend_rwlock,
+    mend_rwlocks,
+    runs,
     whole_stages,
 )
 
@@ -86,7 +88,7 @@ def folder(tmp_path, monkeypatch):
     for variable in ("GIT_AUTHOR", "GIT_COMMITTER"):
         monkeypatch.setenv(f"{variable}_NAME", "a")
         monkeypatch.setenv(f"{variable}_EMAIL", "a@localhost")
-    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    (tmp_path / ".dvc/tmp/exps").mkdir(parents=True)
     (tmp_path / "dvc.lock").write_text(LOCK)
     git("init", "-q", "--initial-branch=main")
     git("add", "dvc.lock")
@@ -141,26 +143,27 @@ def ended():
     return process.pid
 
 
+@pytest.mark.parametrize("path", [".dvc/tmp/rwlock", ".dvc/tmp/exps/rwlock"])
 @pytest.mark.parametrize("content", ["", '{"read": {', "[]", '{"read": 3}'])
-def test_a_cut_rwlock_is_deleted(folder, content):
-    (folder / ".dvc/tmp/rwlock").write_text(content)
-    assert len([*mend_rwlock()]) == 1
-    assert not (folder / ".dvc/tmp/rwlock").exists()
+def test_a_cut_rwlock_is_deleted(folder, path, content):
+    (folder / path).write_text(content)
+    assert len([*mend_rwlocks()]) == 1
+    assert not (folder / path).exists()
 
 
 def test_a_rwlock_from_before_this_process_had_its_number_is_deleted(folder):
     (folder / ".dvc/tmp/rwlock").write_text(rwlock(os.getpid()))
     os.utime(folder / ".dvc/tmp/rwlock", (1e9, 1e9))
-    assert len([*mend_rwlock()]) == 1
+    assert len([*mend_rwlocks()]) == 1
 
 
 @pytest.mark.parametrize(
     "content", ["{}", '{"read": {}, "write": {}}', rwlock(os.getpid()), rwlock(ended())]
 )
 def test_a_whole_rwlock_stays(folder, content):
-    assert not [*mend_rwlock()]  # there is none
+    assert not [*mend_rwlocks()]  # there is none
     (folder / ".dvc/tmp/rwlock").write_text(content)
-    assert not [*mend_rwlock()]
+    assert not [*mend_rwlocks()]
     assert (folder / ".dvc/tmp/rwlock").read_text() == content
 
 
@@ -226,25 +229,94 @@ def test_what_was_made_but_not_cached_is_cached_and_what_it_was_made_of_is_not(c
 
 
 def test_what_was_begun_is_deleted_and_nothing_else(folder):
-    (folder / "data").mkdir()
-    begun = folder / "data/.omApOJFkuCvaqP7vtREXWg.tmp"
-    part = folder / "data/.params.checked.4i6dgpsi.part"
+    begun = [
+        folder / path
+        for path in (
+            "data/.omApOJFkuCvaqP7vtREXWg.tmp",
+            "data/.params.checked.4i6dgpsi.part",
+            "models/vae/..checkpoint.safetensors.wmm9fkv0.part",
+            ".dvc/cache/files/md5/86/.2_KNbjuXCFyWb-uTcdIGRA.tmp",
+            ".dvc/cache/runs/ab/abc/.omApOJFkuCvaqP7vtREXWg.tmp",
+        )
+    ]
     others = [folder / "data" / name for name in (".mine.part", ".mine.tmp", "mine.tmp")]
-    for path in (begun, part, *others):
+    for path in (*begun, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     said = " ".join(delete_temporaries())
-    assert all(str(path.relative_to(folder)) in said for path in (begun, part))
+    assert all(str(path.relative_to(folder)) in said for path in begun)
     assert sorted((folder / "data").iterdir()) == sorted(others)
+    assert not any(path.exists() for path in begun)
+
+
+# ---- After an experiment -----------------------------------------------------------------------
 
 
 def test_git_is_put_back_on_the_branch_that_an_experiment_left(folder):
-    assert not [*mend_head()]
+    assert not [*mend_experiment()]
     git("checkout", "-q", "--detach")
-    assert not [*mend_head()]  # by the user
+    assert not [*mend_experiment()]  # by the user
     git("update-ref", "refs/exps/exec/EXEC_HEAD", "HEAD")
-    (said,) = mend_head()
+    (said,) = mend_experiment()
     assert "refs/heads/main" in said
     assert git("symbolic-ref", "HEAD") == "refs/heads/main\n"
     git("checkout", "-q", "--detach")
     git("commit", "-qm", "more", "--allow-empty")
-    assert not [*mend_head()]
+    assert not [*mend_experiment()]
+
+
+@pytest.fixture
+def packing(folder):
+    """A repository whose experiment was killed while it was packed, after a change of dvc.lock."""
+    notes = folder / ".dvc/tmp/exps/rwlock"
+    notes.write_text(json.dumps({"write": {"workspace": {"pid": ended(), "cmd": "dvc exp run"}}}))
+    (folder / "dvc.lock").write_text(LOCK + "# not committed\n")
+    git("stash", "--quiet")
+    git("checkout", "-q", "--detach")
+    return folder
+
+
+def test_what_a_killed_experiment_had_put_aside_is_back(packing):
+    said = " ".join(mend_experiment())
+    assert "is back from git's stash" in said
+    assert "refs/heads/main" in said
+    assert (packing / "dvc.lock").read_text().endswith("# not committed\n")
+    assert not git("stash", "list")
+    assert not [*mend_experiment()]
+
+
+def test_what_was_changed_since_a_killed_experiment_is_left_as_it_is(packing):
+    (packing / "dvc.lock").write_text("mine")
+    assert "lies in git's stash, too" in " ".join(mend_experiment())
+    assert (packing / "dvc.lock").read_text() == "mine"
+    assert git("stash", "list")
+    assert not [*mend_experiment()]
+
+
+def test_what_the_user_put_aside_before_stays_there(packing):
+    os.utime(packing / ".dvc/tmp/exps/rwlock", (4e9, 4e9))  # an experiment that began later
+    assert "stash" not in " ".join(mend_experiment())
+    assert git("stash", "list")
+
+
+def test_the_arguments_that_a_killed_experiment_added_to_git_are_deleted(packing):
+    (packing / ".dvc/tmp/repro.dat").touch()
+    git("add", "--force", ".dvc/tmp/repro.dat")
+    assert ".dvc/tmp/repro.dat of a killed experiment is deleted" in [*mend_experiment()]
+    assert not (packing / ".dvc/tmp/repro.dat").exists()
+    assert not git("ls-files", ".dvc/tmp")
+
+
+def test_locks_of_git_are_deleted_unless_git_is_at_work(folder):
+    assert not [*mend_git()]
+    locks = [folder / ".git" / path for path in ("index.lock", "HEAD.lock", "refs/exps/e/E.lock")]
+    locks[2].parent.mkdir(parents=True)
+    for lock in locks:
+        lock.touch()
+    with subprocess.Popen(["git", "cat-file", "--batch"], stdin=subprocess.PIPE):
+        assert runs(folder, "git")
+        assert not [*mend_git()]
+    assert not runs(folder, "git")
+    assert len([*mend_git()]) == 3
+    assert not any(lock.exists() for lock in locks)
+    git("add", "dvc.lock")
