@@ -18,7 +18,7 @@ from symmetry.checkpoints import load
 from symmetry.data import Array, Table
 from symmetry.models import Model
 from symmetry.sheets import Sheet, read_names, read_pieces, write_pieces
-from symmetry.symmetries import partners
+from symmetry.symmetries import partners, strayed
 
 AT_ONCE = 2**15  # partners; so many take the memory, however many there are in all
 FAR = 20  # standard deviations from the mean of the training rows; no model saw such a row
@@ -29,7 +29,8 @@ def main() -> None:
         description=__doc__,
         epilog="Each output row holds the number of its input row (from 0), the copy of the model "
         "(from 0), a partner x, the predicted y of the partner, change: sum |y of partner - y of "
-        "row|, both predicted; then own_…, the row's x, its y if the file has it, and its "
+        "row|, both predicted; astray: whether that is more than 0.02 standard deviations of any "
+        "y, so that it is no partner; then own_…, the row's x, its y if the file has it, and its "
         "predicted y. Where x has a column of such a name, the other one ends in _.",
     )
     parser.add_argument(
@@ -61,6 +62,7 @@ def main() -> None:
             f"--count is {arguments.count}, allowed is 1 or more; --copy is {arguments.copy}, "
             f"allowed is 0 to {model.sizes.stack - 1}"
         )
+    copy, model = arguments.copy, model.alone(arguments.copy)
     table = (model.units and model.units.table) or Table()
     if arguments.bad_rows is not None:
         table = replace(table, bad_rows=arguments.bad_rows, most_dropped=1)
@@ -75,7 +77,7 @@ def main() -> None:
         pieces = read_pieces(arguments.rows, needed, table, optional=known, say=said.append)
         with tqdm(total=100, unit="%", disable=not sys.stderr.isatty()) as bar:
             for part in parts_of(pieces, max(1, AT_ONCE // arguments.count)):
-                yield of_rows(model, part, known, arguments.count, arguments.copy, generator, pool)
+                yield of_rows(model, part, known, arguments.count, copy, generator, pool)
                 unlike = part.rows[far(model, part.numbers)]
                 if len(unlike) and not strangers:
                     said.append(
@@ -155,15 +157,15 @@ def of_rows(
     generator: torch.Generator,
     pool: Tensor,
 ) -> dict[str, NDArray[np.generic]]:
-    """Finds the partners of rows with one copy of a model, as columns by name."""
+    """Finds the partners of rows with a model of one copy, as columns by name."""
     x_names, y_names = names(model)
     size = len(x_names)
     rows = torch.as_tensor(sheet.numbers, dtype=torch.float32)
     x, y = rows[:, :size], rows[:, size : size + len(y_names)] if model.decodes_from_y else None
-    moved = partners(model, x, count, generator, pool=pool, y=y)[copy]
-    moved = moved.transpose(0, 1).flatten(0, 1)  # (n · count, x_size)
-    before = predictions(model, x, copy).repeat_interleave(count, 0)
-    after = predictions(model, moved, copy)
+    found = partners(model, x, count, generator, pool=pool, y=y)
+    moved = found[0].transpose(0, 1).flatten(0, 1)  # (n · count, x_size)
+    before = predictions(model, x).repeat_interleave(count, 0)
+    after = predictions(model, moved)
     predicted = [f"{name}_hat" for name in y_names[: after.shape[1]]]
     own = [*x_names, *(y_names if model.decodes_from_y else known)]
     table: dict[str, NDArray[np.generic]] = {}
@@ -180,6 +182,7 @@ def of_rows(
         add(name, values)
     if predicted:
         add("change", (after - before).abs().sum(1).numpy())
+        add("astray", strayed(model, x, found)[0].T.flatten().numpy())
     for name, values in zip(own, sheet.numbers.T, strict=True):
         add(f"own_{name}", values.repeat(count))
     for name, values in zip(predicted, before.numpy().T, strict=True):
@@ -187,10 +190,10 @@ def of_rows(
     return table
 
 
-def predictions(model: Model, x: Tensor, copy: int) -> Tensor:
-    """Predicts y with one copy; no columns where the model predicts none."""
+def predictions(model: Model, x: Tensor) -> Tensor:
+    """Predicts y; no columns where the model predicts none."""
     y_hat = model.prediction(x)
-    return x.new_empty(len(x), 0) if y_hat is None else y_hat[copy]
+    return x.new_empty(len(x), 0) if y_hat is None else y_hat[0]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import textwrap
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -428,20 +428,7 @@ def _best(model: Model, validation: Dataset, generator: torch.Generator) -> Mode
     )
     with torch.no_grad():
         copy = int(model.objective(model.terms(x, y, noise)).argmin())
-    alone = type(model)(replace(model.sizes, stack=1), model.weights, model.units).to(x.device)
-    own = alone.state_dict()
-    alone.load_state_dict(
-        {
-            # A stack may hold several networks a copy, one after the other.
-            name: value
-            if value.shape == own[name].shape
-            else value.unflatten(0, (-1, stack))[:, copy]
-            for name, value in model.state_dict().items()
-        }
-    )
-    alone.low.copy_(model.low)
-    alone.high.copy_(model.high)
-    return alone.requires_grad_(False).eval()
+    return model.alone(copy)
 
 
 def _names(y: Any) -> list[str]:

@@ -1,6 +1,6 @@
 """Networks with a leading stack axis: S independent copies trained at once."""
 
-__all__ = ["MLP", "Linear", "RunningMean", "initialise"]
+__all__ = ["MLP", "Linear", "RunningMean", "initialise", "jacobian"]
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -191,3 +191,18 @@ def _draw(values: Tensor, bound: float, generators: Sequence[torch.Generator]) -
         # Drawn on the CPU, where the generators are, and then moved to the weights.
         drawn = torch.empty(copy.shape, dtype=copy.dtype)
         copy.copy_(drawn.uniform_(-bound, bound, generator=generator))
+
+
+def jacobian(values: Tensor, x: Tensor, *, create_graph: bool = False) -> Tensor:
+    r"""Computes :math:`\partial v / \partial x`, row by row, with shape (S, n, k, d).
+
+    Arguments:
+        values: What was computed from x, each row from its own, with shape (S, n, k).
+        x: The rows, with shape (S, n, d), which require gradients.
+        create_graph: Whether the Jacobian may be differentiated in turn.
+    """
+    rows = [
+        torch.autograd.grad(one.sum(), x, retain_graph=True, create_graph=create_graph)[0]
+        for one in values.unbind(-1)
+    ]
+    return torch.stack(rows, -2)

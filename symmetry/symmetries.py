@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from symmetry.models import Model
+from symmetry.networks import jacobian
 
 REFINE = 10  # steps of Gauss and Newton: few points need more than four
 CAP = 0.5  # the longest step, in standard deviations of x
@@ -88,26 +89,38 @@ def refined(model: Model, points: Tensor, levels: Tensor, steps: int = REFINE) -
         The points nearest to their levels that were seen, with the shape of ``points``.
     """
     points = _inside(model, points)
-    found, jacobian = _levels_and_jacobian(model, points)
+    nearest, rows = points.clone(), torch.arange(points.shape[1], device=points.device)
+    found, slopes = _levels_and_slopes(model, points)
     length = points.new_ones(*points.shape[:-1], 1)
     for _ in range(steps):
         error = found - levels
         distance = error.norm(dim=-1, keepdim=True)
-        if (distance <= CLOSE).all():
-            break
-        step = _step(jacobian, error)
+        far = (distance > CLOSE).any(0)[:, 0]
+        if not far.all():
+            # Most points are there after a few steps, and need cost no more.
+            nearest[:, rows] = points
+            rows = rows[far]
+            points, levels, found, slopes, length, error, distance = (
+                some[:, far] for some in (points, levels, found, slopes, length, error, distance)
+            )
+            if not len(rows):
+                break
+        step = _step(slopes, error)
         stuck = ((points <= model.low) & (step < 0)) | ((points >= model.high) & (step > 0))
         if stuck.any():
-            step = _step(jacobian.masked_fill(stuck[..., None, :], 0), error)
+            step = _step(slopes.masked_fill(stuck[..., None, :], 0), error)
         step = step * (CAP / step.norm(dim=-1, keepdim=True).clamp_min(CAP))
         tried = _inside(model, points + length * step)
-        there, slopes = _levels_and_jacobian(model, tried)
+        there, steep = _levels_and_slopes(model, tried)
+        # What is there stays, so that a copy's points are the same whatever the others do.
         nearer = (there - levels).norm(dim=-1, keepdim=True) < distance
+        nearer &= distance > CLOSE
         points = torch.where(nearer, tried, points)
         found = torch.where(nearer, there, found)
-        jacobian = torch.where(nearer[..., None], slopes, jacobian)
+        slopes = torch.where(nearer[..., None], steep, slopes)
         length = torch.where(nearer, (2 * length).clamp(max=1), length / 4)
-    return points
+    nearest[:, rows] = points
+    return nearest
 
 
 @torch.no_grad()
@@ -198,20 +211,16 @@ def _inside(model: Model, points: Tensor) -> Tensor:
     return torch.minimum(torch.maximum(points, model.low), model.high)
 
 
-def _levels_and_jacobian(model: Model, points: Tensor) -> tuple[Tensor, Tensor]:
+def _levels_and_slopes(model: Model, points: Tensor) -> tuple[Tensor, Tensor]:
     # Z1 with shape (S, n, k), and its Jacobian with shape (S, n, k, d).
     with torch.enable_grad():
         points = points.detach().requires_grad_()
         levels = model.levels(points)
-        slopes = [
-            torch.autograd.grad(one.sum(), points, retain_graph=True)[0]
-            for one in levels.unbind(-1)
-        ]
-    return levels.detach(), torch.stack(slopes, -2)
+        return levels.detach(), jacobian(levels, points)
 
 
-def _step(jacobian: Tensor, error: Tensor) -> Tensor:
-    gram = jacobian @ jacobian.mT
+def _step(slopes: Tensor, error: Tensor) -> Tensor:
+    gram = slopes @ slopes.mT
     size = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     damped = gram + (DAMPING * size + torch.finfo(gram.dtype).tiny ** 0.5) * eye
@@ -219,7 +228,7 @@ def _step(jacobian: Tensor, error: Tensor) -> Tensor:
         solved = error[..., None] / damped
     else:
         solved = torch.linalg.solve(damped, error[..., None])
-    step: Tensor = -(jacobian.mT @ solved)[..., 0]
+    step: Tensor = -(slopes.mT @ solved)[..., 0]
     return step
 
 
@@ -257,9 +266,9 @@ def _walk(
     closed = torch.zeros(start.shape[:-1], dtype=torch.bool, device=start.device)
     ended, away = closed.clone(), closed.clone()
     for _ in range(STRIDES):
-        _, jacobian = _levels_and_jacobian(model, here)
+        _, slopes = _levels_and_slopes(model, here)
         # Along the level: the direction less what the gradients span, as a step towards there.
-        along = direction + _step(jacobian, (jacobian @ direction[..., None])[..., 0])
+        along = direction + _step(slopes, (slopes @ direction[..., None])[..., 0])
         along = along / along.norm(dim=-1, keepdim=True).clamp_min(1e-12)
         goal = here + stride * along
         outside = ((goal < walls[0]) | (goal > walls[1])).any(-1)

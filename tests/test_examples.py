@@ -107,7 +107,7 @@ def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clon
     assert len(table) == 20 * 2000
     own = ["own_mass", "own_acceleration", "own_force", "own_force_hat"]
     assert list(table[0]) == [
-        *("row", "copy", "mass", "acceleration", "force_hat", "change"),
+        *("row", "copy", "mass", "acceleration", "force_hat", "change", "astray"),
         *own,
     ]
     assert "Running stage" not in clone.dvc("repro", "examples/own/dvc.yaml:generate")

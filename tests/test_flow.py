@@ -17,7 +17,7 @@ from symmetry.fitting import fit
 from symmetry.models import Sizes, StibFlow
 from symmetry.networks import initialise
 from symmetry.params import StibFlowParams, for_table
-from symmetry.symmetries import partners
+from symmetry.symmetries import partners, refined
 from symmetry.training import cosine, train
 
 SIZES = Sizes(stack=3, x=4, y=2, target=1, hidden=8, noise=0.1)
@@ -42,7 +42,7 @@ def build(units=None, **sizes):
     initialise(model, [seeded(copy) for copy in range(model.sizes.stack)], model.decoders(), 1.0)
     rows = model.in_units(normal(500, model.sizes.x, seed=9), "x")
     for turn in model.turns():
-        model.prepare(turn, rows)
+        model.prepare(turn, rows, rows, model.prediction(rows)[0])
     return model
 
 
@@ -80,11 +80,14 @@ def test_z0_is_as_wide_as_x_and_z1_as_asked_or_as_y(stack, target):
     assert partners(model, x, 3, seeded()).shape == (stack, 3, ROWS, 4)
 
 
-def test_without_a_target_size_z1_is_the_prediction():
+def test_without_a_target_size_z1_is_the_prediction_turned():
     model = build(target=0)
     x = normal(ROWS, 4)
-    assert torch.equal(model.encode(x).target, model.prediction(x))
-    assert torch.equal(model.prediction(x), model.predictor(x.expand(3, -1, -1)))
+    turned = model.encode(x).target @ model.directions.mT
+    torch.testing.assert_close(turned, model.prediction(x))
+    kept = model.directions @ model.directions.mT
+    predicted = model.predictor(x.expand(3, -1, -1)) @ kept
+    torch.testing.assert_close(model.prediction(x), predicted)
     assert not hasattr(model, "encoder")
     assert not hasattr(model, "y_decoder")
 
@@ -260,16 +263,16 @@ def test_each_turn_looks_at_the_scales_that_it_needs():
     rows = normal(500, 4, seed=9) * torch.tensor([1.0, 2.0, 3.0, 4.0])
     rows[:5, 3] = 1e3
     levels = model.level_scores.values.clone()
-    model.prepare(PREDICTOR, rows)
+    model.prepare(PREDICTOR, rows, rows, rows[:, :1])
     assert torch.equal(model.low, rows.amin(0))
     assert torch.equal(model.high, rows.amax(0))
     assert torch.equal(model.scores.values[:, -1], model.high)
     assert model.tails.far.tolist() == [0, 0, 0, 1]
     assert torch.equal(model.level_scores.values, levels)
     held = model.scores.values.clone()
-    model.prepare(BOTTLENECK, rows[:50])
+    model.prepare(BOTTLENECK, rows[:50], rows, rows[:, :1])
     assert torch.equal(model.level_scores.values, levels)
-    model.prepare(FLOW, rows[:50])
+    model.prepare(FLOW, rows[:50], rows, rows[:, :1])
     assert torch.equal(model.scores.values, held)
     seen = model.levels(rows[:50].expand(3, -1, -1))
     torch.testing.assert_close(model.level_scores.values[..., 0], seen.amin(1))
@@ -281,10 +284,64 @@ def test_of_many_rows_some_are_looked_at_and_the_ends_are_those_of_all(monkeypat
     rows = normal(1050, 4, seed=9)
     rows[7], rows[8] = 20, -20  # of every eleventh row neither
     model = build()
-    model.prepare(PREDICTOR, rows)
+    model.prepare(PREDICTOR, rows, rows, rows[:, :1])
     assert (model.scores.values[:, 0] == -20).all()
     assert (model.scores.values[:, -1] == 20).all()
     assert model.scores.values[:, 1:-1].abs().max() < 6
+
+
+# ---- Directions of Z1 --------------------------------------------------------------------------
+
+
+def turned(columns, noise, y=None, stack=2):
+    """Builds a model whose predictor is linear, with as many y as columns, that has looked at
+    rows and their y, or at y itself.
+    """
+    size = columns.shape[1]
+    model = StibFlow(Sizes(stack, x=len(columns), y=size, target=0, hidden=8), WEIGHTS).eval()
+    model.predictor = Linear(*columns.T.tolist())
+    model.double()
+    rows = normal(400, len(columns), seed=9).double()
+    held_y = rows @ columns.double() + noise * normal(400, size, seed=8) if y is None else y
+    model.prepare(FLOW, rows, rows, held_y)
+    return model, rows
+
+
+def test_z1_lies_along_the_principal_directions_of_the_prediction_strongest_first():
+    columns = torch.tensor([[2.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    model, rows = turned(columns, 0.1)
+    z1 = model.levels(rows.expand(2, -1, -1))
+    spread = z1.var(1)
+    assert (spread[:, 0] > spread[:, 1]).all()
+    covariance = (z1 - z1.mean(1, keepdim=True)).mT @ (z1 - z1.mean(1, keepdim=True))
+    assert covariance[:, 0, 1].abs().max() < 1e-9 * covariance[:, 0, 0].max()
+    torch.testing.assert_close(model.prediction(rows), (rows @ columns.double()).expand(2, -1, -1))
+
+
+def test_a_direction_that_predicts_no_better_than_a_constant_is_left_out():
+    columns = torch.tensor([[1.0, 1.0], [0.0, 0.3]])
+    rows = normal(400, 2, seed=9).double()
+    y = rows[:, :1] + 0.5 * normal(400, 1, seed=7)  # the same in both columns
+    noisy = y.expand(-1, 2) + 1e-3 * normal(400, 2, seed=8)
+    model, _ = turned(columns, 0, noisy)
+    z1 = model.levels(rows.expand(2, -1, -1))
+    assert (z1[..., 1] == 0).all()
+    assert (z1[..., 0].std(1) > 1).all()
+    predicted = model.prediction(rows)
+    # What is left of ŷ lies along one direction, near that of y itself.
+    assert torch.linalg.matrix_rank(predicted).tolist() == [1, 1]
+    along = predicted[0, :, 1] / predicted[0, :, 0]
+    torch.testing.assert_close(along, along[:1].expand(400))
+    assert 0.8 < along[0] < 1.2
+    found = refined(model, rows.expand(2, -1, -1) + 0.3, z1)
+    torch.testing.assert_close(model.levels(found), z1, atol=1e-3, rtol=0)
+
+
+def test_the_first_direction_stays_though_it_predicts_nothing():
+    model, rows = turned(torch.eye(2), 0, normal(400, 2, seed=6).double() * 0.1)
+    z1 = model.levels(rows.expand(2, -1, -1))
+    assert (z1[..., 0].std(1) > 0.5).all()
+    assert (z1[..., 1] == 0).all()
 
 
 # ---- Aligned gradients -------------------------------------------------------------------------

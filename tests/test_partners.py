@@ -97,7 +97,7 @@ def test_each_row_gets_its_partners_with_what_the_model_predicts_of_them(run, ke
     table = pd.read_csv("out.csv")
     predicts = key not in ("cvae", "cvib")
     hats = ["y1_hat", "y2_hat", "y3_hat"] if predicts else []
-    columns = ["row", "copy", "x1", "x2", *hats, *(["change"] if predicts else [])]
+    columns = ["row", "copy", "x1", "x2", *hats, *(["change", "astray"] if predicts else [])]
     columns += ["own_x1", "own_x2", *([] if predicts else ["own_y1", "own_y2", "own_y3"])]
     columns += [f"own_{name}" for name in hats]
     assert list(table.columns) == columns
@@ -112,8 +112,12 @@ def test_each_row_gets_its_partners_with_what_the_model_predicts_of_them(run, ke
         before = predicted(key, X)[table["row"]]
         change = np.abs(y_hat - before).sum(1)
         np.testing.assert_allclose(table["change"], change, rtol=1e-4, atol=1e-4)
+        units = load(weights(key)).units
+        far = np.abs(y_hat - before) > 0.02 * (1 if units is None else np.array(units.y.std))
+        assert (table["astray"] == far.any(1)).all()
         # A partner has come back to its row's level, and VAE predicts from Z0 as well.
         assert (np.median(change) < 1e-3) == (key != "vae")
+        assert table["astray"].any() == (key == "vae")
 
 
 def test_by_default_twenty_partners_of_the_first_seed_of_stib_flow_from_the_validation_set(
@@ -565,7 +569,7 @@ def test_a_model_that_knows_its_columns_finds_them_by_name_and_answers_in_their_
     run("rows.csv", "--count", 3, "-o", "out.csv", "--model", weights(key))
     table = pd.read_csv("out.csv")
     hats = ["u_hat", "v_hat", "w_hat"] if key != "cvae" else []
-    columns = ["row", "copy", "speed", "mass", *hats, *(["change"] if hats else [])]
+    columns = ["row", "copy", "speed", "mass", *hats, *(["change", "astray"] if hats else [])]
     columns += ["own_speed", "own_mass", "own_u", "own_v", "own_w"]
     assert list(table.columns) == [*columns, *(f"own_{name}" for name in hats)]
     np.testing.assert_allclose(table[["own_speed", "own_mass"]], x.repeat(3, 0), rtol=1e-8)

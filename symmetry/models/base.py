@@ -4,8 +4,8 @@ __all__ = ["Code", "Model", "Sizes", "Turn", "absolute_error", "squared_error"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -69,11 +69,6 @@ class Code:
     def signal_to_noise(self) -> Tensor:
         r"""Each latent's :math:`\mathrm{Var}[\mu_d] / \overline{\sigma_d^2}`, shape (S, D)."""
         return self.mean.var(1) / self.std.square().mean(1)
-
-    @property
-    def invariant_dims(self) -> Tensor:
-        """Which latents of Z0 are live, with more signal than noise; bool, shape (S, dim Z0)."""
-        return self.signal_to_noise[:, : self.invariant_size] > 1
 
     @property
     def target(self) -> Tensor:
@@ -204,15 +199,35 @@ class Model(nn.Module, ABC):
         rows = torch.randint(len(pool), shape, generator=generator)
         return self.encode(pool).invariant[:, rows.to(pool.device)]
 
-    def prepare(self, turn: Turn, x: Tensor) -> None:
-        """Looks at the training rows before a turn; here, at their range.
+    def prepare(self, turn: Turn, x: Tensor, held_x: Tensor, held_y: Tensor) -> None:
+        """Looks at the rows before a turn; here, at the range of those to train on.
 
         Arguments:
             turn: The turn that begins.
             x: All inputs, in the units of the data, with shape (n, x_size).
+            held_x: Those of the validation rows, with shape (m, x_size).
+            held_y: The targets of these, with shape (m, y_size).
         """
         self.low.copy_(self.standardised(x.amin(0), "x"))
         self.high.copy_(self.standardised(x.amax(0), "x"))
+
+    def alone(self, copy: int) -> Self:
+        """Makes a trained model of one copy of the stack, on the same device."""
+        stack = self.sizes.stack
+        alone = type(self)(replace(self.sizes, stack=1), self.weights, self.units).to(self.low)
+        own = alone.state_dict()
+        alone.load_state_dict(
+            {
+                # A stack may hold several networks a copy, one after the other.
+                name: value
+                if value.shape == own[name].shape
+                else value.unflatten(0, (-1, stack))[:, copy]
+                for name, value in self.state_dict().items()
+            }
+        )
+        alone.low.copy_(self.low)
+        alone.high.copy_(self.high)
+        return alone.requires_grad_(False).eval()
 
     def decoder_target(self, target: Tensor, y: Tensor) -> Tensor:
         """Chooses what the decoder takes beside Z0: Z1, or the true y for CVAE and CVIB."""

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from symmetry.information import covariance
 from symmetry.models.base import Model, Turn, absolute_error, squared_error
-from symmetry.networks import MLP
+from symmetry.networks import MLP, jacobian
 from symmetry.scales import NormalScores, Tails
 
 ODE_STEPS = 12
 LOOKED_AT = 100_000  # training rows whose quantiles are taken: more tell no more
 LATE = 0.9  # the time at which points are taken for noisy ones, of a ninth of their scores
 DECODERS = ("y_decoder", "velocity")
-WATCHED = 1_000  # validation rows whose x is restored, since the flow runs both ways for it
+WATCHED = 200  # validation rows whose x is restored, since the flow runs both ways for it
 
 
 class StibFlow(Model):
@@ -29,7 +30,8 @@ class StibFlow(Model):
 
     .. math:: \min \|y - f(x)\|^2
 
-    With ``sizes.target`` 0, Z1 is the prediction f(x) itself. Otherwise it is a bottleneck of so
+    With ``sizes.target`` 0, Z1 is the prediction f(x) itself, along its principal directions; one
+    that predicts no better than a constant does is 0 in Z1. Otherwise it is a bottleneck of so
     many units, which learns y too, and whose gradients must lie where those of f lie:
 
     .. math:: \min \|y - \hat y(z_1)\|^2
@@ -59,6 +61,7 @@ class StibFlow(Model):
 
     key = "stib_flow"
     term_names: ClassVar[tuple[str, ...]] = ("y", "flow", "bottleneck", "alignment")
+    directions: Tensor
 
     def sample(self, x: Tensor, noise: Tensor) -> Tensor:
         """Draws z from x with the noise of the training on its scores, with shape (S, n, D)."""
@@ -69,8 +72,12 @@ class StibFlow(Model):
 
     def levels(self, x: Tensor) -> Tensor:
         """Computes Z1 of standardised inputs (S, n, x_size), with shape (S, n, dim Z1)."""
-        level: Tensor = (self.encoder if self.sizes.target else self.predictor)(self.tails(x))
-        return level
+        seen = self.tails(x)
+        if self.sizes.target:
+            bottleneck: Tensor = self.encoder(seen)
+            return bottleneck
+        predicted: Tensor = self.predictor(seen)
+        return predicted @ self.directions
 
     def prediction(self, x: Tensor) -> Tensor:
         """Predicts ŷ of inputs, with shape (S, n, y_size); the flow has no part in it."""
@@ -97,15 +104,17 @@ class StibFlow(Model):
         return drawn.to(pool.device).expand(self.sizes.stack, *drawn.shape)
 
     @torch.no_grad()
-    def prepare(self, turn: Turn, x: Tensor) -> None:
-        """Takes the scales of x, or those of Z1 once it is learned, from the training rows."""
-        super().prepare(turn, x)
+    def prepare(self, turn: Turn, x: Tensor, held_x: Tensor, held_y: Tensor) -> None:
+        """Takes the scales of x, or the directions and scales of Z1 once it is learned."""
+        super().prepare(turn, x, held_x, held_y)
         looked_at = self.standardised(x[:: math.ceil(len(x) / LOOKED_AT)], "x")
         if "predictor" in turn.players:
             self.tails.adapt(looked_at)
             self.scores.adapt(looked_at)
             self.scores.values[..., 0], self.scores.values[..., -1] = self.low, self.high
         elif "flow" in turn.players:
+            if not self.sizes.target:
+                self._take_directions(looked_at, held_x, held_y)
             self.level_scores.adapt(self.levels(self._stacked(looked_at)))
 
     def terms(
@@ -205,6 +214,8 @@ class StibFlow(Model):
         if sizes.target:
             self.encoder = self._network(sizes.x, sizes.target)
             self.y_decoder = self._network(sizes.target, sizes.y)
+        else:
+            self.register_buffer("directions", torch.eye(sizes.y).repeat(sizes.stack, 1, 1))
         self.velocity = self._network(sizes.x + self.target_size + 2, sizes.x)
 
     def _network(self, in_features: int, out_features: int) -> MLP:
@@ -222,17 +233,31 @@ class StibFlow(Model):
 
     def _predicted(self, invariant: Tensor, target: Tensor) -> Tensor:
         if not self.sizes.target:
-            return self._stacked(target)
+            return self._stacked(target) @ self.directions.mT
         y_hat: Tensor = self.y_decoder(self._stacked(target))
         return y_hat
+
+    def _take_directions(self, seen: Tensor, held_x: Tensor, held_y: Tensor) -> None:
+        # The principal directions of ŷ, strongest first; one that predicts held-out rows no
+        # better than a constant does is left out, but for the first.
+        predicted, held = (
+            self.predictor(self.tails(self._stacked(rows)))
+            for rows in (seen, self.standardised(held_x, "x"))
+        )
+        directions = torch.linalg.eigh(covariance(predicted)).eigenvectors.flip(-1)
+        true = self._stacked(self.standardised(held_y, "y")) @ directions
+        gains = true.square() - (true - held @ directions).square()
+        kept = gains.mean(1) > gains.std(1) / math.sqrt(len(held_x))
+        kept[:, 0] = True
+        self.directions.copy_(directions * kept[:, None])
 
     def _misalignment(self, x: Tensor) -> Tensor:
         learns = torch.is_grad_enabled()
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             seen = self.tails(x)
-            slopes = _jacobian(self.predictor(seen), x, create_graph=False)
-            gradients = _jacobian(self.encoder(seen), x, create_graph=learns)
+            slopes = jacobian(self.predictor(seen), x)
+            gradients = jacobian(self.encoder(seen), x, create_graph=learns)
             vectors = torch.linalg.eigh(slopes.mT @ slopes).eigenvectors[..., -self.target_size :]
             kept = (gradients @ vectors).square().sum(-1)
             shares = kept / gradients.square().sum(-1).clamp_min(1e-12)
@@ -262,12 +287,3 @@ class StibFlow(Model):
             second = self._velocity(guess, later.expand(*point.shape[:-1], 1), level)
             point = point + step / 2 * (first + second)
         return point
-
-
-def _jacobian(values: Tensor, x: Tensor, create_graph: bool) -> Tensor:
-    # ∂ values / ∂ x, from (S, n, k) and (S, n, d) to (S, n, k, d); detached if it is no graph.
-    rows = [
-        torch.autograd.grad(one.sum(), x, retain_graph=True, create_graph=create_graph)[0]
-        for one in values.unbind(-1)
-    ]
-    return torch.stack(rows, -2)

@@ -1,0 +1,91 @@
+"""Writes report.html: what one model has found, on a page that opens anywhere, offline."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stages import plain_errors, read_params
+from stages.tabulate import read_verdict
+from symmetry.artifacts import (
+    digest,
+    read_arrays,
+    read_csv,
+    read_dataset,
+    read_metrics,
+    write_bytes,
+)
+from symmetry.checkpoints import load
+from symmetry.data import Array, Columns
+from symmetry.models import MODELS
+from symmetry.rates import slopes
+from symmetry.report import SLOPED, Run, content, render
+from symmetry.tables import history_frame
+
+DATA = {
+    "rows to train on": "data/train.npz",
+    "rows to select weights": "data/validation.npz",
+    "rows to judge": "data/test.npz",
+}
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", choices=MODELS, help="[that of params.yaml]")
+    parser.add_argument("-o", "--output", default="report.html", help="[report.html]")
+    arguments = parser.parse_args()
+    params = read_params()
+    key = arguments.model or params.model
+    test = read_dataset("data/test.npz")
+    arrays = read_arrays(f"evaluations/{key}.npz", ("partners", "orbits"))
+    model = load(f"models/{key}/weights.safetensors").double()
+
+    def predict(x: Array) -> Array:
+        y_hat = model.prediction(torch.from_numpy(x))
+        assert y_hat is not None
+        return y_hat[0].numpy()
+
+    partners = arrays["partners"].astype(np.float64)
+    steep = guessed = None
+    if not model.decodes_from_y:
+        steep = slopes(predict, test.x[:SLOPED], test.x.std(0))
+        guessed = predict(partners.reshape(-1, test.x.shape[1])).reshape(*partners.shape[:2], -1)
+    settings = params.model_dump(exclude={"models"})
+    settings["models"] = {key: params.models.block(key).model_dump()}
+    x_columns, y_columns = (test.units.x, test.units.y) if test.units else (None, None)
+    run = Run(
+        title=Path(getattr(params.data, "path", params.data.task)).stem,
+        model=key.upper(),
+        verdict=read_verdict(f"evaluations/{key}.json"),
+        x=frame(test.x, "x", x_columns),
+        y=frame(test.y, "y", y_columns),
+        y_hat=arrays.get("y_hat"),
+        partners=partners,
+        partners_y_hat=guessed,
+        orbits=arrays["orbits"],
+        slopes=steep,
+        metrics=read_metrics(f"metrics/{key}.json"),
+        history=history_frame(read_csv(f"models/{key}/history.csv", ("step", "seed"))),
+        params=settings,
+        facts={
+            "task": params.data.task,
+            **{name: str(len(read_dataset(path))) for name, path in DATA.items()},
+            "SHA-256 of these rows": digest(DATA.values(), ()),
+        },
+    )
+    page = render(content(run)).encode()
+    write_bytes(arguments.output, page)
+    print(f"{arguments.output}: {len(page) / 1e6:.1f} MB")
+
+
+def frame(rows: Array, side: str, columns: Columns | None) -> pd.DataFrame:
+    """Gives the columns of x or y their names, or x1, x2, …, where they have none."""
+    numbered = [f"{side}{number + 1}" for number in range(rows.shape[1])]
+    return pd.DataFrame(rows, columns=numbered if columns is None else columns.names)
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()
