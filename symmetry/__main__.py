@@ -1,4 +1,4 @@
-"""The command line: from a table to a learned symmetry, and from that to partners.
+"""The command line: from a table to a learned symmetry, and from that to partners and a report.
 
 ``python -m symmetry``, or ``symmetry`` where the package is installed; it needs neither a clone of
 the repository nor DVC.
@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from symmetry import SymmetryLearner, __version__
+from symmetry.artifacts import write_bytes
 from symmetry.data import Table
-from symmetry.sheets import read_names, read_pieces, write_pieces
+from symmetry.report import of_learner
+from symmetry.sheets import read_names, read_pieces, read_sheet, write_pieces
+from symmetry.symmetries import ASTRAY
 from symmetry.tasks.file import File
 
 AT_ONCE = 2**15  # partners; so many take the memory, however many there are in all
@@ -83,12 +86,23 @@ def _parser() -> ArgumentParser:
         parents=[learner, table],
         help="find other rows with the same y",
         description="Finds partners of each row: other x with the same y. An output row holds the "
-        "numbers of its row and partner (from 0), the partner's x and predicted y, then own_…: "
-        "the row's x, its y if the table has it, and its predicted y.",
+        "numbers of its row and partner (from 0), the partner's x and predicted y, and astray, "
+        "whether that is not its row's y, so that it is no partner; then own_…: the row's x, its "
+        "y if the table has it, and its predicted y.",
     )
     partners.add_argument("-n", type=int, default=20, help="partners of each row [20]")
     partners.add_argument("-o", "--output", type=Path, required=True, help="csv or .parquet")
     partners.set_defaults(run=_partners)
+
+    report = commands.add_parser(
+        "report",
+        parents=[learner, table],
+        help="write a page of what was found",
+        description="Writes a page that opens anywhere, offline: what may move, what trades for "
+        "what, and partners of the table's first rows. Best is a table that `fit` never saw.",
+    )
+    report.add_argument("-o", "--output", type=Path, required=True, help=".html to write")
+    report.set_defaults(run=_report)
     return parser
 
 
@@ -169,18 +183,32 @@ def _partners(arguments: Namespace) -> None:
     print(*said, f"{arguments.output}: {rows * arguments.n} partners of {rows} rows", sep="\n")
 
 
+def _report(arguments: Namespace) -> None:
+    if arguments.output.suffix != ".html" or arguments.output.is_dir():
+        raise ValueError(f"--output is {arguments.output}; allowed: a file, NAME.html")
+    learner = SymmetryLearner.load(arguments.learner)
+    x, y = learner.units_.x.names, learner.units_.y.names
+    sheet = read_sheet(arguments.table, [*x, *y], learner.units_.table or Table())
+    rows, target = np.split(sheet.numbers, [len(x)], axis=1)
+    page = of_learner(learner, pd.DataFrame(rows, columns=x), target)
+    write_bytes(arguments.output, page.encode())
+    print(arguments.output)
+
+
 def _beside(
     learner: SymmetryLearner, own: pd.DataFrame, count: int
 ) -> dict[str, NDArray[np.generic]]:
     # The partners of rows, and the rows beside them, as columns by name.
-    x = list(learner.units_.x.names)
+    x, hats = list(learner.units_.x.names), [f"{name}_hat" for name in learner.units_.y.names]
     moved = learner.partners(own[x], count)
     assert isinstance(moved, pd.DataFrame)
     for rows in (own, moved):
-        y_hat = np.reshape(learner.predict(rows[x]), (len(rows), -1))
-        rows[[f"{name}_hat" for name in learner.units_.y.names]] = y_hat
-    beside = own.loc[moved.index.get_level_values("row")].add_prefix("own_")
-    table = pd.concat([moved.reset_index(), beside.reset_index(drop=True)], axis=1)
+        rows[hats] = np.reshape(learner.predict(rows[x]), (len(rows), -1))
+    beside = own.loc[moved.index.get_level_values("row")]
+    change = np.abs(moved[hats].to_numpy() - beside[hats].to_numpy()) / learner.units_.y.std
+    moved["astray"] = (change > ASTRAY).any(1)
+    beside = beside.add_prefix("own_").reset_index(drop=True)
+    table = pd.concat([moved.reset_index(), beside], axis=1)
     return {str(name): table[name].to_numpy() for name in table}
 
 

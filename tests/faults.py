@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument(
         "--aimed", type=int, default=2 * len(MOMENTS), help="at one moment after the other"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of what is drawn")
     parser.add_argument("--jobs", type=int, default=1, help="side by side")
     parser.add_argument(
         "--plain",
@@ -157,13 +157,15 @@ def main() -> None:
         help="try `dvc repro` alone, too, where something is mended",
     )
     asked = parser.parse_args()
-    chance = random.Random(asked.seed)
-    kills = [unaimed(chance) for _ in range(asked.kills)]
-    kills += [aimed(chance, moment) for moment, _ in zip(cycle(MOMENTS), range(asked.aimed))]
+    cases: list[Case] = []
+    for seed in asked.seeds:
+        chance = random.Random(seed)
+        kills = [unaimed(chance) for _ in range(asked.kills)]
+        kills += [aimed(chance, moment) for moment, _ in zip(cycle(MOMENTS), range(asked.aimed))]
+        cases += [partial(strike, kill=kill) for kill in kills]
+        cases += [partial(harm, damage=damage, seed=seed) for damage in DAMAGES]
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     unbroken = prepare(folder / "unbroken")
-    cases: list[Case] = [partial(strike, kill=kill) for kill in kills]
-    cases += [partial(harm, damage=damage, seed=asked.seed) for damage in DAMAGES]
     tally: Counter[str] = Counter()
     with ProcessPoolExecutor(asked.jobs) as pool:
         tried = [

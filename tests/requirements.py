@@ -46,7 +46,7 @@ def roots(pyproject: dict) -> list[Requirement]:
     project = pyproject["project"]
     texts = list(project["dependencies"])
     for extra, more in project["optional-dependencies"].items():
-        if extra != "bench":  # what the benchmark only compares with
+        if extra not in ("bench", "cluster"):  # what is only compared with, or is a cluster's
             texts += more
     return [Requirement(text) for text in texts]
 

@@ -14,7 +14,7 @@ from symmetry.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/params.yaml"))
-README = (ROOT / "README.md").read_text()
+OWN_DATA = (ROOT / "docs" / "own_data.md").read_text()
 MADE = tuple(
     f"examples/{name}/{part}" for name in EXAMPLES for part in ("metrics", "plots", "dvc.lock")
 )
@@ -70,7 +70,7 @@ def clone(machine, tools, tmp_path_factory):  # noqa: F811
 
 def make_csv(clone):
     """Runs the README's own lines that make a csv."""
-    (code,) = re.findall(r"python - <<'END'\n(.*?)END\n", README, re.DOTALL)
+    (code,) = re.findall(r"python - <<'END'\n(.*?)END\n", OWN_DATA, re.DOTALL)
     assert len(code.splitlines()) <= 10
     clone.run(sys.executable, "-c", code)
 
@@ -99,7 +99,7 @@ def test_one_command_reproduces_an_example(clone, name):
 def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clone):
     make_csv(clone)
     repro, partners = re.findall(
-        r"^(dvc repro examples/own.*|python -m stages\.partners examples/own.*)$", README, re.M
+        r"^(dvc repro examples/own.*|python -m stages\.partners examples/own.*)$", OWN_DATA, re.M
     )[:2]
     clone.dvc(*repro.split()[1:])
     clone.run(clone.tools / "python", *partners.split("  #")[0].split()[1:])

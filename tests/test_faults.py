@@ -10,7 +10,7 @@ SEED = "88131"  # most of whose kills are quick; one falls in an experiment that
 
 
 def test_after_each_kind_of_kill_and_damage_make_repro_ends_with_the_same_bits():
-    counts = ["--kills", "1", "--aimed", str(len(MOMENTS)), "--seed", SEED, "--jobs", "2"]
+    counts = ["--kills", "1", "--aimed", str(len(MOMENTS)), "--seeds", SEED, "--jobs", "2"]
     command = [sys.executable, "tests/faults.py", *counts]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -48,7 +48,7 @@ def test_from_a_table_to_partners_with_the_rows_beside_them(fitted, table, tmp_p
     assert "partners.csv: 4200 partners of 600 rows" in capsys.readouterr().out
     found = pd.read_csv(tmp_path / "partners.csv")
     assert list(found) == [
-        *("row", "partner", "mass", "acceleration", "force_hat"),
+        *("row", "partner", "mass", "acceleration", "force_hat", "astray"),
         *("own_mass", "own_acceleration", "own_force", "own_force_hat"),
     ]
     assert found["row"].tolist() == [row for row in range(600) for _ in range(7)]
@@ -56,7 +56,10 @@ def test_from_a_table_to_partners_with_the_rows_beside_them(fitted, table, tmp_p
     own = found[["own_mass", "own_acceleration", "own_force"]].to_numpy()
     np.testing.assert_allclose(own, table.to_numpy().repeat(7, 0), rtol=1e-7)
     # Refined partners keep what the model predicts; they are other rows.
-    assert np.median(np.abs(found["force_hat"] - found["own_force_hat"])) < 1e-3
+    change = np.abs(found["force_hat"] - found["own_force_hat"]) / table["force"].std()
+    assert np.median(change) < 1e-3
+    assert (change[found["astray"]] > 0.019).all()
+    assert (change[~found["astray"]] < 0.021).all()
     assert (found["mass"] - found["own_mass"]).abs().mean() > 0.1
 
 
@@ -98,7 +101,7 @@ def test_the_verdict_is_said_and_the_same_seed_gives_the_same_file(fitted, tmp_p
         (["--separator", ";"], "is data.separator right?"),
         (["--decimal", "x"], "decimal is 'x'; allowed: '.' or ','"),
         (["--seeds", "0"], "train.seeds: found 0"),
-        (["-S", "stepps=3"], "stepps: unknown key (value 3); allowed: steps"),
+        (["-S", "stepps=3"], "stepps: unknown key (value 3); allowed: "),
         (["-S", "steps=-1"], "steps: found -1"),
         (["-o", "learner.pkl"], "--output is learner.pkl; allowed: a file, NAME.safetensors"),
     ],
@@ -122,6 +125,20 @@ def test_what_cannot_have_partners_is_refused_and_nothing_written(fitted, table,
     assert "is no table" in refusal(partners, fitted[1], fitted[0], tmp_path / "partners.xls")
     assert "not a safetensors file" in refusal(partners, path, fitted[0], output)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_report_of_a_learner_is_one_file_with_the_tables_rows(fitted, table, tmp_path):
+    main(["report", str(fitted[1]), str(fitted[0]), "-o", str(tmp_path / "report.html")])
+    page = (tmp_path / "report.html").read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert "acceleration" in page
+    without = tmp_path / "without.csv"
+    table[["mass", "acceleration"]].to_csv(without, index=False)
+    command = "report", str(fitted[1]), str(without), "-o", str(tmp_path / "other.html")
+    assert "no column 'force'" in refusal(main, command)
+    command = "report", str(fitted[1]), str(fitted[0]), "-o", str(tmp_path / "report.pdf")
+    assert "allowed: a file, NAME.html" in refusal(main, command)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "without.csv"]
 
 
 def test_the_version_is_the_packages(capsys):

@@ -70,13 +70,10 @@ def wheel_names(wheel):
 
 def test_the_wheel_holds_the_library_its_types_and_the_licence_and_nothing_else(built):
     names = wheel_names(built / f"{FILE}-py3-none-any.whl")
-    modules = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "symmetry").rglob("*")
-        if path.suffix in (".py", ".typed")
-    }
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "symmetry"]
+    ours = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     about = {name for name in names if name.startswith(f"{FILE}.dist-info/")}
-    assert names - about == modules
+    assert names - about == set(ours.split())
     assert f"{FILE}.dist-info/licenses/LICENSE" in about
 
 
@@ -88,7 +85,7 @@ def test_the_source_distribution_builds_the_same_wheel(built, tmp_path):
     assert wheel_names(tmp_path / name) == wheel_names(built / name)
 
 
-def test_three_commands_lead_from_a_wheel_to_partners(bare, tmp_path):
+def test_three_commands_lead_from_a_wheel_to_partners_and_a_report(bare, tmp_path):
     mass, acceleration = np.random.default_rng(0).uniform(1, 3, (2, 600))
     table = {"mass": mass, "acceleration": acceleration, "force": mass * acceleration}
     pd.DataFrame(table).to_csv(tmp_path / "table.csv", index=False)
@@ -103,6 +100,9 @@ def test_three_commands_lead_from_a_wheel_to_partners(bare, tmp_path):
     partners = "partners", "learner.safetensors", "table.csv", "-n", "3", "-o", "partners.csv"
     run(bare / "python", "-m", "symmetry", *partners, folder=tmp_path)
     assert len(pd.read_csv(tmp_path / "partners.csv")) == 1800
+    report = "report", "learner.safetensors", "table.csv", "-o", "report.html"
+    run(bare / "symmetry", *report, folder=tmp_path)
+    assert (tmp_path / "report.html").stat().st_size > 1_000_000  # with what draws it
 
 
 def test_the_library_and_its_commands_load_without_dvc(bare, tmp_path):

@@ -1,0 +1,1 @@
+"""The studies: pipelines of their own, for the evidence."""
