@@ -18,10 +18,10 @@ function shown(value) {
 
 const signed = (value) => (value > 0 ? "+" : "") + shown(Number(value.toPrecision(2)));
 
-// A name as Plotly shall write it: it takes < and & for markup.
+// A name as Plotly shall write it: it takes < and & for markup, and $ for a formula.
 function label(name) {
   const short = name.length > 28 ? name.slice(0, 27) + "…" : name;
-  return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "&#36;");
 }
 
 function cell(kind, text, className) {
@@ -62,7 +62,9 @@ function draw(id, traces, layout, words) {
     yaxis: { ...axis, ...layout.yaxis },
   };
   find(id).setAttribute("aria-label", words);
-  Plotly.react(id, traces, whole, { displayModeBar: false, responsive: true });
+  // A reader of the screen is told the words above, not the parts of the picture.
+  Plotly.react(id, traces, whole, { displayModeBar: false, responsive: true }).then(() =>
+    document.querySelectorAll("svg").forEach((part) => part.setAttribute("aria-hidden", "true")));
 }
 
 const title = (text) => ({ title: { text: label(text), standoff: 8 } });
@@ -118,20 +120,26 @@ function drawParallel() {
 function drawOrbit() {
   const across = chosen("across"), up = chosen("up");
   const alone = page.columns.length === 1;
+  const along = (rows, at) =>
+    rows.map((values) => (page.columns[at].text ? label(values[at]) : values[at]));
   const take = (rows) => [
-    rows.map((values) => values[across]),
-    rows.map((values, number) => (alone ? number : values[up])),
+    along(rows, across),
+    alone ? rows.map((_, number) => number) : along(rows, up),
     rows.map(described),
   ];
+  const axis = (at) => ({
+    ...title(page.columns[at].name),
+    ...(page.columns[at].text ? { type: "category", categoryarray: page.columns[at].values.map(label) } : {}),
+  });
   const own = page.rows.x[state.row];
   draw("plane", [
     alone ? null : points(...take(page.cloud), tone("cloud"), { name: "data", marker: { color: tone("cloud"), size: 4, opacity: 0.5 }, hoverinfo: "skip" }),
     points(...take(page.orbits[state.row]), tone("accent"), { name: "orbit", mode: alone ? "markers" : "lines", line: { color: tone("accent"), width: 2.5 } }),
     points(...take(page.partners[state.row]), tone("accent"), { name: "partners" }),
-    points([own[across]], [alone ? 0 : own[up]], [described(own)], tone("own"), { name: "row", marker: { color: tone("own"), size: 13, symbol: "diamond" } }),
+    points(...take([own]), tone("own"), { name: "row", marker: { color: tone("own"), size: 13, symbol: "diamond" } }),
   ].filter(Boolean), {
-    xaxis: title(page.columns[across].name),
-    yaxis: title(alone ? "partner" : page.columns[up].name),
+    xaxis: axis(across),
+    yaxis: alone ? title("number") : axis(up),
   }, `Orbit and partners of ${named()} in ${page.columns[across].name} and ${page.columns[up].name}`);
 }
 
@@ -160,7 +168,7 @@ function drawCurves() {
     line: { width: 1.8, dash: dashes[place % dashes.length], color: [tone("accent"), tone("own"), tone("good")][place % 3] },
   })), {
     xaxis: title("step"),
-    yaxis: { ...title(page.curves.metrics[metric]), type: positive ? "log" : "linear", dtick: positive ? undefined : null },
+    yaxis: { ...title(page.curves.metrics[metric]), type: positive ? "log" : "linear" },
   }, `Training curves of ${page.curves.metrics[metric]}, ${copies.length} seeds`);
 }
 
@@ -285,6 +293,8 @@ for (const element of document.querySelectorAll("[data-number]")) {
 }
 head();
 pick(0);
+find("unscripted").remove();
+performance.mark("ready");
 // The tables stand at once; the library of the pictures, large as it is, comes after them.
 document.addEventListener("DOMContentLoaded", () => {
   drawAll();
