@@ -19,8 +19,8 @@ function shown(value) {
 const signed = (value) => (value > 0 ? "+" : "") + shown(Number(value.toPrecision(2)));
 
 // A name as Plotly shall write it: it takes < and & for markup, and $ for a formula.
-function label(name) {
-  const short = name.length > 28 ? name.slice(0, 27) + "…" : name;
+function label(name, most = 28) {
+  const short = name.length > most ? name.slice(0, most - 1) + "…" : name;
   return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "&#36;");
 }
 
@@ -106,7 +106,7 @@ function drawParallel() {
   ], {
     margin: { l: 24, r: 24, t: 8, b: 12 },
     xaxis: {
-      tickvals: columns.map((_, at) => at), ticktext: columns.map((column) => label(column.name)),
+      tickvals: columns.map((_, at) => at), ticktext: columns.map((column) => label(column.name, 14)),
       range: [-0.35, columns.length - 0.65], showgrid: true, zeroline: false, fixedrange: true,
     },
     yaxis: { visible: false, range: [-0.16, 1.16], fixedrange: true },
@@ -175,20 +175,25 @@ function drawCurves() {
 // ---- Tables ----
 
 function fillTable() {
-  const partners = page.partners[state.row].map((values, number) => [number + 1, ...values, ...(page.partners_y_hat ? page.partners_y_hat[state.row][number] : [])]);
-  const own = ["row", ...page.rows.x[state.row], ...(page.partners_y_hat ? page.rows.y_hat[state.row] : [])];
+  const predicted = (rows) => (page.partners_y_hat ? rows : []);
+  const partners = page.partners[state.row].map((values, number) => ({
+    name: `${number + 1}${page.astray[state.row][number] ? ", astray" : ""}`,
+    values: [number + 1, ...values, ...predicted(page.partners_y_hat?.[state.row][number])],
+  }));
+  const own = { name: "row", values: ["row", ...page.rows.x[state.row], ...predicted(page.rows.y_hat?.[state.row])] };
   if (state.column !== null) {
-    const column = state.column;
-    const order = (one, other) =>
-      typeof one[column] === "string" ? one[column].localeCompare(other[column]) : one[column] - other[column];
+    const order = ({ values: one }, { values: other }) => {
+      const [first, second] = [one[state.column], other[state.column]];
+      return typeof first === "string" ? first.localeCompare(second) : first - second;
+    };
     partners.sort((one, other) => (state.falling ? -order(one, other) : order(one, other)));
   }
   const body = find("table").tBodies[0];
-  body.replaceChildren(...[own, ...partners].map((values, place) => {
+  body.replaceChildren(...[own, ...partners].map(({ name, values }, place) => {
     const line = document.createElement("tr");
     if (place === 0) line.className = "own";
-    line.append(...values.map((value, at) =>
-      cell(at === 0 ? "th" : "td", shown(value), at > 0 && typeof value === "number" ? "number" : "")));
+    line.append(cell("th", name), ...values.slice(1).map((value) =>
+      cell("td", shown(value), typeof value === "number" ? "number" : "")));
     return line;
   }));
   for (const [place, head] of [...find("table").tHead.rows[0].cells].entries()) {
@@ -196,7 +201,10 @@ function fillTable() {
     head.setAttribute("aria-sort", sorted ? (state.falling ? "descending" : "ascending") : "none");
     head.querySelector("[aria-hidden]").textContent = sorted ? (state.falling ? " ▼" : " ▲") : "";
   }
-  find("table-caption").textContent = `${partners.length} partners of ${named()}; a press on a heading sorts them`;
+  const astray = page.astray[state.row].filter(Boolean).length;
+  find("table-caption").textContent = `${partners.length} partners of ${named()}; `
+    + (astray ? `${astray} of them did not come back to its level and are astray; ` : "")
+    + "a press on a heading sorts them";
 }
 
 function head() {

@@ -36,6 +36,7 @@ from symmetry.referee import (
     Verdict,
     column_spread,
 )
+from symmetry.symmetries import ASTRAY
 
 if TYPE_CHECKING:
     from symmetry.learner import SymmetryLearner
@@ -158,6 +159,7 @@ def content(run: Run) -> dict[str, Any]:
             "y_hat": None if predicted is None else _cells(predicted[:count]),
         },
         "partners": _cells(run.partners[:PARTNERS, :count][..., shown].swapaxes(0, 1)),
+        "astray": _astray(run)[:PARTNERS, :count].T.tolist(),
         "partners_y_hat": None
         if guessed is None
         else _cells(guessed[:PARTNERS, :count, :MOST_TARGETS].swapaxes(0, 1)),
@@ -364,6 +366,15 @@ def _said(value: float) -> str:
     return f"{abs(value):.2g}"
 
 
+def _astray(run: Run) -> NDArray[np.bool_]:
+    # Which partners, with shape (partners, m), have another prediction than their row.
+    if run.partners_y_hat is None or run.y_hat is None:
+        return np.zeros(run.partners.shape[:2], bool)
+    change = np.abs(run.partners_y_hat - run.y_hat[: run.partners.shape[1]])
+    astray: NDArray[np.bool_] = (change > ASTRAY * run.y.to_numpy(np.float64).std(0)).any(-1)
+    return astray
+
+
 def _curves(history: pd.DataFrame | None) -> dict[str, Any] | None:
     if history is None:
         return None
@@ -408,7 +419,8 @@ def _health(
         if reason is not None:
             yield _check(name, reason.figure, reason.limit, "fails")
         elif figure is not None and limit is not None and verdict is not None:
-            yield _check(name, figure, limit, "good")
+            beyond = figure <= limit if name in AT_LEAST else figure > limit
+            yield _check(name, figure, limit, "chance" if beyond else "good")
     for name, reason in reasons.items():
         yield _check(name, reason.figure, reason.limit, "fails")
 

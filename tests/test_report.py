@@ -38,7 +38,7 @@ METRICS = {
     "random_rows_error": 1.2,
     "nearest_rows_error": 0.04,
     "plain_regression_error": 0.1,
-    "prediction_error": 0.5,
+    "prediction_error": 0.16,
     "partner_coverage": 0.25,
     "partner_coverage_floor": 0.2,
     "leak_r2": -0.01,
@@ -67,7 +67,7 @@ def law(count=60, seed=0, **changes):
         verdict=Verdict("found", ()),
         x=pd.DataFrame(x, columns=["mass", "acceleration"]),
         y=pd.DataFrame(y, columns=["force"]),
-        y_hat=y + 0.01,
+        y_hat=y,
         partners=partners,
         partners_y_hat=force(partners.reshape(-1, 2)).reshape(30, 50, 1),
         orbits=np.stack([x[:50, 0] * line, x[:50, 1] / line], -1),
@@ -244,6 +244,9 @@ def test_each_figure_of_health_has_its_limit_and_fails_where_the_verdict_says_so
     assert checks["referee error"]["limit"] == "≤ 0.400"  # a third of what random rows read
     assert checks["referee error beside nearest rows"]["limit"] == "≤ 0.080"
     assert checks["largest column spread"]["limit"] == "> 0.050"
+    # The limit, which a verdict with its allowance for chance does not hold against it.
+    assert checks["error of the model's prediction"]["limit"] == "≤ 0.155"
+    assert checks["error of the model's prediction"]["state"] == "chance"
     failing = {name for name, check in checks.items() if check["state"] == "fails"}
     assert failing == {reason.name for reason in verdict.reasons}
     if verdict is IN_PART:
@@ -485,18 +488,31 @@ def number(text):
     return float(text.replace("−", "-"))
 
 
-@needs_browser
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("name", [*RUNS, "evil"])
-def test_a_page_opens_from_its_file_and_fits_its_window(opened, name, width):
-    page = opened(render(content({**RUNS, "evil": evil}[name]())), width)
-    assert page.evaluate("performance.getEntriesByName('ready')[0].startTime") < 2000
-    assert len(table(page)) == PARTNERS + 1
-    for picture in ("parallel", "plane", "predicted", "curves"):
-        box = page.locator(f"#{picture} .main-svg").first.bounding_box()
+def assert_fits(page, width):
+    """The page is as wide as its window, and so are its pictures, or they scroll."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_function(
+        """() => [...document.querySelectorAll(".chart")].every(chart => {
+            const drawn = chart.querySelector(".main-svg");
+            return drawn && Math.abs(drawn.clientWidth - chart.clientWidth) <= 1;
+        })"""
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for picture in page.locator(".chart").all():
+        box = picture.bounding_box()
         assert box["width"] > 250
         assert box["height"] > 200
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@needs_browser
+@pytest.mark.parametrize("name", [*RUNS, "evil"])
+def test_a_page_opens_from_its_file_and_fits_phones_and_screens(opened, name):
+    page = opened(render(content({**RUNS, "evil": evil}[name]())), 390)
+    assert page.evaluate("performance.getEntriesByName('ready')[0].startTime") < 2000
+    assert len(table(page)) == PARTNERS + 1
+    assert page.locator(".chart").count() == 4
+    for width in (390, 1440):
+        assert_fits(page, width)
     assert page.evaluate("window.broken") is None
 
 
@@ -512,7 +528,7 @@ def test_names_stand_there_as_they_are(opened):
         "all => all.map(one => one.textContent)"
     )
     assert "__proto__" in ticks
-    assert any(tick.startswith("</script><script>window.") for tick in ticks)
+    assert any(tick.startswith("</script><scr") for tick in ticks)
 
 
 @needs_browser
@@ -542,6 +558,21 @@ def test_picking_a_row_changes_the_table_the_rates_and_the_pictures(opened):
         seen.append((row, own, page.locator("#rates td").first.text_content(), place))
     assert len({str(one[1:]) for one in seen}) == 3
     assert seen[1] == seen[3]
+
+
+@needs_browser
+def test_partners_that_did_not_come_back_are_marked(opened):
+    run = law()
+    predicted = run.partners_y_hat.copy()
+    near, far = 0.019 * run.y["force"].std(ddof=0), 0.021 * run.y["force"].std(ddof=0)
+    predicted[2, 0] += near
+    predicted[[3, 5], 0] -= far
+    page = opened(render(content(replace(run, partners_y_hat=predicted))))
+    marked = [cells[0] for cells in table(page) if "astray" in cells[0]]
+    assert marked == ["4, astray", "6, astray"]
+    assert "2 of them did not come back" in page.locator("#table-caption").text_content()
+    page.get_by_role("button", name="Next").click()
+    assert not [cells for cells in table(page) if "astray" in cells[0]]
 
 
 @needs_browser
@@ -726,12 +757,12 @@ def test_the_report_of_a_learner_opens(opened):
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("path", MADE, ids=lambda path: path.parent.name)
-def test_the_reports_that_the_pipelines_made_open(opened, path, width):
+def test_the_reports_that_the_pipelines_made_open(opened, path):
     assert path.stat().st_size < 8e6
-    page = opened(path.read_text(encoding="utf-8"), width)
+    page = opened(path.read_text(encoding="utf-8"), 390)
     first = table(page)
     page.get_by_role("button", name="Next").click()
     assert table(page) != first
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for width in (390, 1440):
+        assert_fits(page, width)
