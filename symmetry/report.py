@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from pandas.api.types import is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
+from symmetry import __version__
 from symmetry.rates import Predict, rates, slopes
 from symmetry.referee import (
     EXACT,
@@ -465,7 +466,8 @@ def _flat(params: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, st
 
 @cache
 def _versions() -> dict[str, str]:
-    return {"python": python_version(), **{name: version(name) for name in PACKAGES}}
+    others = {name: version(name) for name in PACKAGES}
+    return {"symmetry": __version__, "python": python_version(), **others}
 
 
 def _cells(values: Any) -> Any:

@@ -15,6 +15,7 @@ import pytest
 from numpy.random import default_rng
 from playwright.sync_api import sync_playwright
 
+import symmetry
 from symmetry import SymmetryLearner
 from symmetry.rates import slopes
 from symmetry.referee import Reason, Verdict, column_spread
@@ -271,6 +272,7 @@ def test_the_figures_the_curves_and_the_settings_are_told():
     assert page["params"]["models.stib_flow.steps"] == "4000"
     assert page["params"]["models.stib_flow.size"] == "null"
     assert page["facts"]["SHA-256 of these rows"] == "0" * 64
+    assert page["facts"]["symmetry"] == symmetry.__version__
     assert set(page["facts"]) >= {"python", "torch", "numpy", "plotly"}
 
 
