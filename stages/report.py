@@ -19,6 +19,7 @@ from symmetry.artifacts import (
 )
 from symmetry.checkpoints import load
 from symmetry.data import Array, Columns
+from symmetry.frames import in_words, words_of
 from symmetry.models import MODELS
 from symmetry.rates import slopes
 from symmetry.report import SLOPED, Run, content, render
@@ -55,6 +56,7 @@ def main() -> None:
     settings = params.model_dump(exclude={"models"})
     settings["models"] = {key: params.models.block(key).model_dump()}
     x_columns, y_columns = (test.units.x, test.units.y) if test.units else (None, None)
+    kinds = x_columns.kinds if x_columns else ()
     run = Run(
         title=Path(getattr(params.data, "path", params.data.task)).stem,
         model=key.upper(),
@@ -62,9 +64,9 @@ def main() -> None:
         x=frame(test.x, "x", x_columns),
         y=frame(test.y, "y", y_columns),
         y_hat=arrays.get("y_hat"),
-        partners=partners,
+        partners=words_of(partners, kinds),
         partners_y_hat=guessed,
-        orbits=arrays["orbits"],
+        orbits=words_of(arrays["orbits"].astype(np.float64), kinds),
         slopes=steep,
         metrics=read_metrics(f"metrics/{key}.json"),
         history=history_frame(read_csv(f"models/{key}/history.csv", ("step", "seed"))),
@@ -83,7 +85,9 @@ def main() -> None:
 def frame(rows: Array, side: str, columns: Columns | None) -> pd.DataFrame:
     """Gives the columns of x or y their names, or x1, x2, …, where they have none."""
     numbered = [f"{side}{number + 1}" for number in range(rows.shape[1])]
-    return pd.DataFrame(rows, columns=numbered if columns is None else columns.names)
+    if columns is None:
+        return pd.DataFrame(rows, columns=numbered)
+    return in_words(rows, columns.names, columns.kinds)
 
 
 if __name__ == "__main__":

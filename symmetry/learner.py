@@ -29,7 +29,7 @@ from torch import Tensor
 
 from symmetry.artifacts import read_tensors, write_tensors
 from symmetry.checkpoints import described, rebuilt
-from symmetry.data import MOST_HELD_OUT, Array, Columns, Dataset, Target, Units, copies_of, cut
+from symmetry.data import MOST_HELD_OUT, Array, Columns, Dataset, Units, copies_of, cut
 from symmetry.evaluation import evaluate
 from symmetry.fitting import fit
 from symmetry.frames import (
@@ -41,7 +41,7 @@ from symmetry.frames import (
     kinds_in,
     texts_in,
 )
-from symmetry.kinds import Declared, Kind, codes_of, possible
+from symmetry.kinds import Declared, Kind, possible
 from symmetry.models import Model
 from symmetry.params import for_table
 from symmetry.referee import FEWEST_ROWS
@@ -194,6 +194,8 @@ class SymmetryLearner(
             else Columns.of(target[chosen], y_names, resolution=RESOLUTION)
         )
         self.units_ = Units(_unscaled(of_x), of_y, target=chosen_class)
+        if hasattr(self, "classes_"):  # of another fit
+            del self.classes_
         if chosen_class is not None:
             self.classes_ = np.array(chosen_class.classes)
         # Standardised here, in float64, so that the model has but to name the columns.
@@ -475,7 +477,7 @@ class SymmetryLearner(
         if y is None:
             return table, x, None
         if self.units_.target is not None:
-            y = self.units_.target.indicators(_codes_of_class(y, self.units_.target))
+            y = self.units_.target.indicators_of(y)
         target = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         target = target.reshape(len(target), -1)
         if target.shape != (len(x), self.model_.sizes.y):
@@ -559,13 +561,6 @@ def _standard(columns: Columns) -> Columns:
     mean = [m if kind.levels else 0.0 for kind, m in zip(kinds, columns.mean, strict=True)]
     std = [s if kind.levels else 1.0 for kind, s in zip(kinds, columns.std, strict=True)]
     return replace(columns, mean=tuple(mean), std=tuple(std))
-
-
-def _codes_of_class(y: ArrayLike, target: Target) -> Array:
-    codes, _ = codes_of(target.name, pd.Series(np.ravel(np.asarray(y))), target.classes)
-    if np.isnan(codes).any():
-        raise ValueError(f"y holds what is none of the classes {target.classes}")
-    return codes
 
 
 def _standardised(rows: Array, columns: Columns) -> Array:

@@ -23,6 +23,7 @@ from pandas.api.types import is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
 from symmetry import __version__
+from symmetry.frames import in_numbers, in_words, words_of
 from symmetry.rates import Predict, rates, slopes
 from symmetry.referee import (
     EXACT,
@@ -210,24 +211,36 @@ def of_learner(learner: "SymmetryLearner", rows: pd.DataFrame | ArrayLike, y: Ar
     Raises:
         ValueError: If the rows are not as in the fit, or y has not as many.
     """
-    names, target_names = learner.units_.x.names, learner.units_.y.names
-    table, target = np.asarray(rows, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    units = learner.units_
+    names, target_names, kinds = units.x.names, units.y.names, units.x.kinds
+    categories = {
+        name: kind.members for name, kind in zip(names, kinds, strict=False) if kind.is_category
+    }
+    table = np.asarray(in_numbers(rows, categories), dtype=np.float64)
+    target = units.target.indicators_of(y) if units.target else np.asarray(y, dtype=np.float64)
     if len(target) != len(table):
         raise ValueError(f"y has {len(target)} rows and the inputs {len(table)}; as many are due")
     target = target.reshape(len(table), -1)
-    given = target if learner.model_.decodes_from_y else None
+    told = np.ravel(np.asarray(y)) if units.target else target
+    given = told if learner.model_.decodes_from_y else None
     named = hasattr(learner, "feature_names_in_")
 
     def of(method: Callable[..., Any], x: Array, *arguments: Any) -> Array:
-        flat = pd.DataFrame(x, columns=names) if named else x
-        return np.asarray(method(flat, *arguments), dtype=np.float64).reshape(len(x), -1)
+        flat = in_words(x, names, kinds) if named or categories else x
+        found = method(flat if named else np.asarray(flat, dtype=np.float64), *arguments)
+        if isinstance(found, pd.DataFrame):
+            found = in_numbers(found, categories)
+        elif categories and found.ndim == 3:
+            found = in_numbers(found.reshape(-1, len(names)), categories)
+        return np.asarray(found, dtype=np.float64).reshape(len(x), -1)
 
     def points(method: Callable[..., Any], number: int) -> Array:
         own = None if given is None else given[:PICKED]
         moved = of(method, table[:PICKED], number, own)
         return moved.reshape(-1, number, len(names)).swapaxes(0, 1)
 
-    predict: Predict = partial(of, learner.predict)
+    method = (lambda x: learner.predict_proba(x)[:, 1:]) if units.target else learner.predict
+    predict: Predict = partial(of, method)
     partners, steep, y_hat, guessed = points(learner.partners, PARTNERS), None, None, None
     if given is None:
         scale = np.array(learner.units_.x.std)
@@ -240,12 +253,12 @@ def of_learner(learner: "SymmetryLearner", rows: pd.DataFrame | ArrayLike, y: Ar
                 title=", ".join(map(str, target_names)),
                 model=learner.model.upper(),
                 verdict=_read(str(learner.summary_["verdict"])),
-                x=pd.DataFrame(table, columns=names),
+                x=in_words(table, names, kinds),
                 y=pd.DataFrame(target, columns=target_names),
                 y_hat=y_hat,
-                partners=partners,
+                partners=words_of(partners, kinds),
                 partners_y_hat=guessed,
-                orbits=points(learner.orbit, 60),
+                orbits=words_of(points(learner.orbit, 60), kinds),
                 slopes=steep,
                 metrics={k: v for k, v in learner.summary_.items() if k != "verdict"},
                 params={k: v for k, v in learner.get_params().items() if k != "random_state"},
