@@ -115,6 +115,7 @@ class SymmetryLearner(
     units_: Units
     seed_: int
     n_features_in_: int
+    classes_: NDArray[Any]
 
     def __init__(
         self,
