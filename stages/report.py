@@ -2,10 +2,12 @@
 
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from stages import plain_errors, read_params
 from stages.tabulate import read_verdict
@@ -19,7 +21,8 @@ from symmetry.artifacts import (
 )
 from symmetry.checkpoints import load
 from symmetry.data import Array, Columns
-from symmetry.frames import in_words, words_of
+from symmetry.frames import in_words
+from symmetry.kinds import possible
 from symmetry.models import MODELS
 from symmetry.rates import slopes
 from symmetry.report import SLOPED, Run, content, render
@@ -48,15 +51,16 @@ def main() -> None:
         assert y_hat is not None
         return y_hat[0].numpy()
 
-    partners = arrays["partners"].astype(np.float64)
+    x_columns, y_columns = (test.units.x, test.units.y) if test.units else (None, None)
+    kinds = x_columns.kinds if x_columns else ()
+    partners = possible(arrays["partners"].astype(np.float64), kinds)
     steep = guessed = None
     if not model.decodes_from_y:
         steep = slopes(predict, test.x[:SLOPED], test.x.std(0))
+        steep[..., [kind.is_category for kind in kinds] or []] = 0  # along codes there is none
         guessed = predict(partners.reshape(-1, test.x.shape[1])).reshape(*partners.shape[:2], -1)
     settings = params.model_dump(exclude={"models"})
     settings["models"] = {key: params.models.block(key).model_dump()}
-    x_columns, y_columns = (test.units.x, test.units.y) if test.units else (None, None)
-    kinds = x_columns.kinds if x_columns else ()
     run = Run(
         title=Path(getattr(params.data, "path", params.data.task)).stem,
         model=key.upper(),
@@ -64,9 +68,9 @@ def main() -> None:
         x=frame(test.x, "x", x_columns),
         y=frame(test.y, "y", y_columns),
         y_hat=arrays.get("y_hat"),
-        partners=words_of(partners, kinds),
+        partners=in_table(partners, x_columns),
         partners_y_hat=guessed,
-        orbits=words_of(arrays["orbits"].astype(np.float64), kinds),
+        orbits=in_table(possible(arrays["orbits"].astype(np.float64), kinds), x_columns),
         slopes=steep,
         metrics=read_metrics(f"metrics/{key}.json"),
         history=history_frame(read_csv(f"models/{key}/history.csv", ("step", "seed"))),
@@ -83,11 +87,17 @@ def main() -> None:
 
 
 def frame(rows: Array, side: str, columns: Columns | None) -> pd.DataFrame:
-    """Gives the columns of x or y their names, or x1, x2, …, where they have none."""
+    """Gives x or y the names of their columns, or x1, x2, …, and the values of categories."""
     numbered = [f"{side}{number + 1}" for number in range(rows.shape[1])]
-    if columns is None:
-        return pd.DataFrame(rows, columns=numbered)
-    return in_words(rows, columns.names, columns.kinds)
+    return in_words(rows, columns.names if columns else numbered, columns.kinds if columns else ())
+
+
+def in_table(points: Array, columns: Columns | None) -> NDArray[Any]:
+    """Gives points of x, with shape (points, rows, dim x), the values of categories."""
+    table = frame(points.reshape(-1, points.shape[-1]), "x", columns)
+    return table.to_numpy(object if columns and columns.kinds else np.float64).reshape(
+        points.shape
+    )
 
 
 if __name__ == "__main__":
