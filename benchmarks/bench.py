@@ -89,7 +89,8 @@ def report(table: pd.DataFrame, params: Params) -> str:
         "peak_mb": "peak MB",
     }
     whole = table[table["part"] == "table"].set_index("model")["ms_per_step_and_seed"]
-    seconds = {model: params.models.block(model).steps * whole[model] / 1e3 for model in PAPERS}
+    steps = {model: sum(params.models.block(model).turn_steps(0)) for model in PAPERS}
+    seconds = {model: steps[model] * whole[model] / 1e3 for model in PAPERS}
     peak = median(table["peak_gflops"])
     share = sum(seconds.values()) / (PUBLISHED_SECONDS * PUBLISHED_PEAK / peak)
     shown = table[table["part"] != "jax"].rename(columns=columns)[list(columns.values())]

@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 
 from stages import plain_errors, read_params
 from symmetry.artifacts import read_arrays, read_csv, read_dataset, read_metrics, write_bytes
-from symmetry.figures import information, latent_space, orbits, reconstruction, training
+from symmetry.figures import (
+    information,
+    latent_space,
+    most_moving,
+    orbits,
+    plane_of,
+    reconstruction,
+    training,
+)
 from symmetry.tables import history_frame, training_curves
 
 CURVES = {"objective": "objective", "x_mae": "X MAE", "y_mae": "Y MAE"}
@@ -26,7 +34,9 @@ def main() -> None:
     test = read_dataset("data/test.npz")
     colour = test.y[:, 0] if test.t is None else test.t
     evaluations = {key: read_arrays(f"evaluations/{key}.npz", ARRAYS) for key in keys}
-    metrics = {key: read_metrics(f"metrics/{key}.json", [LEAK]) for key in keys}
+    names = test.units.x.names if test.units else ()
+    spreads = [f"spread.{name}" for name in names]
+    metrics = {key: read_metrics(f"metrics/{key}.json", [LEAK, *spreads]) for key in keys}
     histories = {
         key: history_frame(
             read_csv(
@@ -36,10 +46,15 @@ def main() -> None:
         )
         for key in keys
     }
+    ours = [key for key in OURS if key in keys]
+    plane, columns = params.data.plane, list(range(test.x.shape[1]))[:2]
+    if params.data.truth is None and names:  # no plane is known to show the symmetry best
+        columns = most_moving([metrics[(ours or keys)[0]][spread] for spread in spreads])
+        plane = plane_of(names, columns)
     for key, arrays in evaluations.items():
-        figure = reconstruction(
-            key.upper(), test.x, test.y, arrays["x_hat"], arrays.get("y_hat"), colour
-        )
+        x, x_hat = test.x[:, columns], arrays["x_hat"][:, columns]
+        shown = [names[column] for column in columns] if names else []
+        figure = reconstruction(key.upper(), x, test.y, x_hat, arrays.get("y_hat"), colour, shown)
         write_figure(f"plots/reconstruction_{key}.png", figure)
     codes = {}
     for key in keys:
@@ -51,9 +66,7 @@ def main() -> None:
             codes[key.upper()] = evaluations[key]["along"], target[:, 0]
     write_figure("plots/latent_space.png", latent_space(codes, colour))
     baselines = sorted(set(keys) - set(OURS), key=lambda key: metrics[key][LEAK])[:1]
-    ours = [key for key in OURS if key in keys]
     drawn = [*ours, *baselines]
-    plane = params.data.plane
     kind = "partners" if plane.dots else "orbits"
     named = {key.upper(): evaluations[key][kind] for key in drawn}
     write_figure("plots/orbits.png", orbits(named, plane))

@@ -31,7 +31,7 @@ def main() -> None:
         generator,
         neighbours=neighbours,
     )
-    verdicts = {key.upper(): read_verdict(f"evaluations/{key}.json") for key in metrics}
+    verdicts = {key.upper(): str(read_verdict(f"evaluations/{key}.json")) for key in metrics}
     names = test.units.x.names if test.units else ()
     spreads = {
         key.upper(): {name: measured[f"spread.{name}"] for name in names}
@@ -43,10 +43,10 @@ def main() -> None:
     print(text)
 
 
-def read_verdict(path: str) -> str:
-    """Reads what the referee said of a model, in words."""
+def read_verdict(path: str) -> Verdict:
+    """Reads what the referee said of a model."""
     try:
-        return str(Verdict.from_json(read_json(path)))
+        return Verdict.from_json(read_json(path))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} holds no verdict: {error!r}") from None
 

@@ -70,7 +70,9 @@ def trained(key: str, params: Params, folder: str) -> Iterator[tuple[Model, Hist
             resume, history = None, []
         done = int(resume["step"]) if resume else 0
         hidden = not sys.stderr.isatty()
-        with tqdm(total=sum(own.turn_steps()), initial=done, desc=key, disable=hidden) as bar:
+        with tqdm(
+            total=sum(own.turn_steps(len(training))), initial=done, desc=key, disable=hidden
+        ) as bar:
             model = fit(
                 key,
                 params,

@@ -5,7 +5,7 @@
 imported at first use, since PyTorch takes a second to load.
 """
 
-__all__ = ["SymmetryLearner", "load", "mutual_information_bits"]
+__all__ = ["SymmetryLearner", "__version__", "load", "mutual_information_bits"]
 
 import os
 from importlib import import_module
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from symmetry.checkpoints import load
     from symmetry.estimators import mutual_information_bits
     from symmetry.learner import SymmetryLearner
+
+__version__ = "0.1.0"
 
 # Read once, when PyTorch loads. Waiting threads of OpenMP else spin: two trainings at once on two
 # cores then take ninety times as long as one. What the user has set wins.

@@ -1,8 +1,17 @@
 """The figures: arrays in, a matplotlib Figure out."""
 
-__all__ = ["ablation", "information", "latent_space", "orbits", "reconstruction", "training"]
+__all__ = [
+    "ablation",
+    "information",
+    "latent_space",
+    "most_moving",
+    "orbits",
+    "plane_of",
+    "reconstruction",
+    "training",
+]
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,6 +27,20 @@ BINS = 10
 TERMS = {"dependence": "dependence of $Z_0$ and y", "flow": "error of the flow's velocity"}
 DOTTED = 6  # orbits, when they are drawn as points
 POINTS = 4000  # enough to see the structure, few enough not to cover it
+LABEL = 40  # signs of a name that stand at an axis
+
+
+def most_moving(spread: Sequence[float]) -> list[int]:
+    """Chooses the two columns that move most, or the only one, by what a column spread says."""
+    order: list[int] = np.argsort(-np.asarray(spread), kind="stable")[:2].tolist()
+    return order
+
+
+def plane_of(names: Sequence[str], columns: Sequence[int]) -> Plane:
+    """Creates the plane of two columns, or of the only one, with their names at the axes."""
+    first, last = columns[0], columns[-1]
+    labels = _label(names[first]), _label(names[last])
+    return Plane(lambda x: x[..., [first, last]], labels, equal=False, dots=True)
 
 
 def latent_space(codes: Mapping[str, tuple[Array, Array]], t: Array) -> Figure:
@@ -45,50 +68,69 @@ def latent_space(codes: Mapping[str, tuple[Array, Array]], t: Array) -> Figure:
 
 
 def reconstruction(
-    name: str, x: Array, y: Array, x_hat: Array, y_hat: Array | None, t: Array
+    name: str,
+    x: Array,
+    y: Array,
+    x_hat: Array,
+    y_hat: Array | None,
+    t: Array,
+    x_names: Sequence[str] = (),
 ) -> Figure:
     """Draws inputs and targets beside what a model makes of them.
 
     Arguments:
         name: The name to print.
-        x: The inputs, with shape (n, dim x), of which the first two columns are drawn.
-        y: The targets, with shape (n, dim y), likewise; if it is one column, its prediction is
-            drawn against it.
+        x: The inputs, with shape (n, dim x), of which the first two columns are drawn; if it is
+            one column, its reconstruction is drawn against it.
+        y: The targets, with shape (n, dim y), likewise.
         x_hat: The reconstructed inputs.
         y_hat: The predicted targets, or None where there are none.
         t: The quantity that generated y, with shape (n,), which colours the points.
+        x_names: The names of the columns of x that are drawn, where they have any.
     """
-    panels = {"$x$": x, r"$\hat x$": x_hat}
-    if y.shape[1] > 1:
-        panels["$y$"] = y
-        if y_hat is not None:
-            panels[r"$\hat y$"] = y_hat
-    elif y_hat is not None:
-        panels[r"$\hat y$ against $y$"] = np.concatenate([y, y_hat], 1)
-    figure = Figure(figsize=(3.6 * len(panels), 3.9), layout="constrained")
+    sides = {"x": _panels("x", x, x_hat), "y": _panels("y", y, y_hat)}
+    count = sum(map(len, sides.values()))
+    figure = Figure(figsize=(3.6 * count, 3.9), layout="constrained")
     figure.suptitle(name)
-    axes_of = figure.subplots(1, len(panels))
-    for axes, (title, points) in zip(axes_of, panels.items(), strict=True):
-        _scatter(axes, points, t)
-        axes.set_title(title)
-    for pair in (axes_of[:2], axes_of[2:4]):  # a pair shares its scale, so that errors show
-        if len(pair) < 2:
-            continue
+    axes_of = iter(figure.subplots(1, count, squeeze=False)[0])
+    for side, panels in sides.items():
+        pair = []
+        for (title, points), axes in zip(panels.items(), axes_of, strict=False):
+            _scatter(axes, points, t)
+            axes.set_title(title)
+            pair.append(axes)
+            if "against" in title:
+                axes.axline(2 * [points[:, 0].mean()], slope=1, color="0.6", lw=1, zorder=0)
+            elif side == "x" and len(x_names) > 1:
+                axes.set(xlabel=_label(x_names[0]), ylabel=_label(x_names[1]))
+        # A pair shares its scale, so that errors show.
         for dimension in ("x", "y"):
             limits = [getattr(axes, f"get_{dimension}lim")() for axes in pair]
-            widest = min(low for low, _ in limits), max(high for _, high in limits)
             for axes in pair:
+                widest = min(low for low, _ in limits), max(high for _, high in limits)
                 axes.set(**{f"{dimension}lim": widest})
     return figure
 
 
+def _panels(side: str, truth: Array, estimate: Array | None) -> dict[str, Array]:
+    # Of one column a panel would be a line, whatever the model does: its estimate stands against
+    # it instead.
+    hat = rf"\hat {side}"
+    if truth.shape[1] == 1:
+        if estimate is None:
+            return {}
+        return {f"${hat}$ against ${side}$": np.concatenate([truth, estimate], 1)}
+    return {f"${side}$": truth} | ({} if estimate is None else {f"${hat}$": estimate})
+
+
 def training(curves: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
-    """Draws training curves, one panel a metric and one line a model.
+    """Draws training curves, one panel a metric that any model has, and one line a model.
 
     Arguments:
         curves: The columns ``model``, ``step`` and one a metric.
         metrics: The title of each metric, by its column.
     """
+    metrics = {metric: title for metric, title in metrics.items() if curves[metric].notna().any()}
     figure = Figure(figsize=(4.2 * len(metrics), 3.6), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, (metric, title) in zip(panels, metrics.items(), strict=True):
@@ -106,6 +148,8 @@ def training(curves: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
 def orbits(named: Mapping[str, Array], plane: Plane) -> Figure:
     """Draws learned orbits in a plane of x; a symmetry's lie along the true ones.
 
+    Of one column there is no plane: each row has a line of its own, on which its orbit lies.
+
     Arguments:
         named: The orbits by the name to print, each with shape (points, rows, dim x).
         plane: Where they are drawn, and the true orbits to draw beneath.
@@ -120,12 +164,15 @@ def orbits(named: Mapping[str, Array], plane: Plane) -> Figure:
         if plane.limits is not None:
             axes.set(xlim=plane.limits[0], ylim=plane.limits[1])
         drawn = plane.project(curves.astype(np.float64))
-        if plane.dots:
+        alone = curves.shape[-1] == 1
+        if alone:
+            drawn[..., 1] = np.arange(drawn.shape[1])
+        if plane.dots or alone:
             axes.plot(drawn[:, :DOTTED, 0], drawn[:, :DOTTED, 1], ".", ms=4)
         else:
             axes.plot(drawn[:, :, 0], drawn[:, :, 1], lw=1.8)
-        axes.set(title=name, xlabel=plane.labels[0], ylabel=plane.labels[1])
-        axes.set_aspect("equal" if plane.equal else "auto")
+        axes.set(title=name, xlabel=plane.labels[0], ylabel="row" if alone else plane.labels[1])
+        axes.set_aspect("equal" if plane.equal and not alone else "auto")
     return figure
 
 
@@ -166,9 +213,16 @@ def ablation(results: Mapping[str, pd.DataFrame], metrics: Mapping[str, str]) ->
             axes.plot(result[metric].clip(lower=1e-3), [place] * len(result), "o", alpha=0.7)
         axes.set(title=title, xscale="log")
         axes.grid(alpha=0.3)
-    panels[0].set_yticks(range(len(results)), labels=list(results))
+    panels[0].set_yticks(range(len(results)), labels=list(map(_label, results)))
     panels[0].invert_yaxis()
     return figure
+
+
+def _label(name: str) -> str:
+    # A user's name as it is: to matplotlib, a pair of $ begins and ends a formula.
+    short = " ".join(name.split())
+    short = short if len(short) <= LABEL else f"{short[: LABEL - 1]}…"
+    return short.replace("$", r"\$")
 
 
 def _scatter(axes: Axes, points: Array, t: Array) -> None:
@@ -176,7 +230,7 @@ def _scatter(axes: Axes, points: Array, t: Array) -> None:
     edges = np.linspace(t.min(), t.max(), BINS + 1)[1:-1]
     axes.scatter(
         points[shown, 0],
-        points[shown, min(1, points.shape[1] - 1)],
+        points[shown, 1],
         c=np.digitize(t[shown], edges),
         cmap="tab10",
         vmin=0,

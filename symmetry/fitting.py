@@ -64,7 +64,7 @@ def fit(
         validation,
         seeds=range(seed, seed + shared.seeds),
         bias_scale=own.bias_scale if isinstance(own, LatentParams) else 2.0,
-        steps=own.turn_steps(),
+        steps=own.turn_steps(len(training)),
         batch_size=min(own.batch_size or shared.batch_size, len(training)),
         learning_rates=learning_rates(own),
         scheduled_weight=scheduled_weight(own),

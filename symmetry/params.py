@@ -12,6 +12,7 @@ __all__ = [
 ]
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from reprlib import Repr
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -62,7 +63,6 @@ class EvaluateParams(Block):
 class ModelParams(Block):
     """Holds the hyperparameters that every model has."""
 
-    steps: Steps
     batch_size: BatchSize | None
     learning_rate: NotNegative
     learning_rate_end: NotNegative
@@ -79,14 +79,15 @@ class ModelParams(Block):
         """Returns the sizes of the networks, besides those that the data give."""
         return {part: getattr(self, f"{part}_size") for part in self.sized}
 
-    def turn_steps(self) -> list[int]:
-        """Returns the steps of each turn of the training."""
-        return [self.steps]
+    @abstractmethod
+    def turn_steps(self, rows: int) -> list[int]:
+        """Returns the steps of each turn of a training on so many rows."""
 
 
 class LatentParams(ModelParams):
     """Holds the hyperparameters of the models whose Z0 is drawn to a normal one by a KL term."""
 
+    steps: Steps
     kl_weight_start: Positive
     kl_weight: Positive
     kl_warmup: Share
@@ -96,6 +97,10 @@ class LatentParams(ModelParams):
 
     weighted: ClassVar[tuple[str, ...]] = ("kl", "x")
     sized: ClassVar[tuple[str, ...]] = ("hidden", "invariant")
+
+    def turn_steps(self, rows: int) -> list[int]:
+        """Returns the steps of the one turn, however many rows there are."""
+        return [self.steps]
 
 
 class PredictorParams(LatentParams):
@@ -142,14 +147,20 @@ class StibParams(PredictorParams):
 
 
 class StibFlowParams(ModelParams):
-    """Holds the hyperparameters of STIB_FLOW; the defaults serve any table."""
+    r"""Holds the hyperparameters of STIB_FLOW; the defaults serve any table.
 
-    steps: Steps = 4000
+    Steps that are not given follow the n training rows: a few thousand rows have told all that
+    they know when a million still teach. The predictor takes :math:`2500 \sqrt[4]{n / 800}`, at
+    most 5,000, and the flow :math:`2000 \sqrt[4]{n / 800}`, at most 8,000; neither takes less
+    than 800 rows do.
+    """
+
+    steps: Steps | None = None
     batch_size: BatchSize | None = None
     learning_rate: NotNegative = 1e-2
     learning_rate_end: NotNegative = 0.0
     hidden_size: Size = 128
-    predictor_steps: Steps = 5000
+    predictor_steps: Steps | None = None
     target_size: Size | None = None
     noise: NotNegative = 0.03
     averaging: Annotated[Number, Field(ge=0, lt=1)] = 0.995
@@ -162,10 +173,12 @@ class StibFlowParams(ModelParams):
         """Returns the sizes of the networks, besides those that the data give."""
         return {"hidden": self.hidden_size, "target": self.target_size or 0, "noise": self.noise}
 
-    def turn_steps(self) -> list[int]:
+    def turn_steps(self, rows: int) -> list[int]:
         """Returns the steps of the predictor, as many of a bottleneck, and those of the flow."""
-        predictor = [self.predictor_steps] * (2 if self.target_size else 1)
-        return [*predictor, self.steps]
+        worth = max(1.0, rows / 800) ** 0.25
+        predictor = self.predictor_steps or min(5000, round(2500 * worth))
+        flow = self.steps or min(8000, round(2000 * worth))
+        return [*[predictor] * (2 if self.target_size else 1), flow]
 
 
 # Null in the file is no block, so the annotations do not allow None: it stands for no key at all.

@@ -15,6 +15,8 @@ from symmetry.data import Dataset
 from symmetry.models import Model
 from symmetry.networks import initialise
 
+SOONEST = 10  # steps between the first validations
+
 State = dict[str, Tensor]
 """All that a training goes on from, as named tensors."""
 
@@ -85,9 +87,9 @@ def train(
     """Trains a model in place and leaves it with its best validated weights.
 
     A model's turns follow each other. In a turn all copies take a step at once, and all players
-    with it. Every ``validate_every`` steps and at its end the objective of its terms is computed
-    on the validation set, with noise that stays the same; each copy keeps the weights with which
-    its own was lowest, and the next turn goes on from these.
+    with it. Every ``validate_every`` steps, more often at first, and at its end the objective of
+    its terms is computed on the validation set, with noise that stays the same; each copy keeps
+    the weights with which its own was lowest, and the next turn goes on from these.
 
     Arguments:
         model: The model, on the device to train on.
@@ -102,7 +104,7 @@ def train(
         scheduled_weight: The weight of the KL term, or of a bottleneck, over its turn.
         averaging: The share that an exponential moving average of the weights keeps at a step;
             the average is what is validated and kept. With 0 these are the weights themselves.
-        validate_every: The number of steps between validations.
+        validate_every: The number of steps between validations, at most.
         report: Called with the progress after each validation.
         resume: The state of a training with the same arguments to go on from, with the same bits
             as if it had never stopped; from scratch if left out.
@@ -163,6 +165,7 @@ def train(
             fused=True,
         )
         average = _Average([p for name in rates for p in players[name]], averaging)
+        stops = set(_stops(length, validate_every))
         lowest = torch.full((len(seeds),), torch.inf, device=device)
         if resume is not None and first > begin:
             _restore(resume, "model", _tensors(model))
@@ -183,7 +186,7 @@ def train(
             model.loss(terms, scheduled_weight(done)).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             average.take_in(step - begin)
-            if (step + 1) % validate_every == 0 or step + 1 == end:
+            if step + 1 - begin in stops:
                 model.eval()
                 with torch.no_grad(), average.in_place():
                     validated = model.terms(*validation_batch)
@@ -226,6 +229,15 @@ def train(
                 )
     _fill(model, best)
     model.eval()
+
+
+def _stops(length: int, every: int) -> Iterator[int]:
+    # The steps of a turn after which it is validated, often while little is learned: a few hundred
+    # noisy rows are learned by heart within a few hundred steps.
+    stop = 0
+    while stop < length:
+        stop = min(length, stop + min(every, max(SOONEST, stop // 4)))
+        yield stop
 
 
 def _to(device: torch.device, dataset: Dataset) -> tuple[Tensor, Tensor]:

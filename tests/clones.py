@@ -1,6 +1,7 @@
 """Throw-away clones of the repository, to try the real DVC in."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -60,6 +61,19 @@ class Clone:
         assert (process.returncode != 0) == fails, printed
         return printed if fails else process.stdout
 
+    def ended(self, *command):
+        """Runs a command that may end in any way; returns its exit status and what it prints."""
+        process = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return process.returncode, process.stdout
+
     def dvc(self, *arguments, fails=False):
         return self.run(self.tools / "dvc", *arguments, fails=fails)
 
@@ -95,6 +109,21 @@ class Clone:
         content = yaml.safe_load(self.text("params.yaml"))
         merge(content, changes)
         (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def keep_models(self, keys):
+        """Leaves but some models in dvc.yaml and params.yaml; the headline is the last's."""
+        content = yaml.safe_load(self.text("params.yaml"))
+        content["models"] = {key: content["models"][key] for key in keys}
+        content["model"] = keys[-1]
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        left_out = re.compile(rf"[/_]({'|'.join(set(MODELS) - set(keys))})[./]")
+        pipeline = yaml.safe_load(self.text("dvc.yaml"))
+        pipeline["vars"] = [{"model_keys": keys}]
+        for stage in [*pipeline["stages"].values(), pipeline]:
+            for kind in ("deps", "outs", "metrics", "plots"):
+                if kind in stage:
+                    stage[kind] = [f for f in stage[kind] if not left_out.search(str(f))]
+        (self.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
 
     def processes(self):
         """Returns the processes that run anywhere in the folder."""

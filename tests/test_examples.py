@@ -14,7 +14,7 @@ from symmetry.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/params.yaml"))
-README = (ROOT / "README.md").read_text()
+OWN_DATA = (ROOT / "docs" / "own_data.md").read_text()
 MADE = tuple(
     f"examples/{name}/{part}" for name in EXAMPLES for part in ("metrics", "plots", "dvc.lock")
 )
@@ -70,7 +70,7 @@ def clone(machine, tools, tmp_path_factory):  # noqa: F811
 
 def make_csv(clone):
     """Runs the README's own lines that make a csv."""
-    (code,) = re.findall(r"python - <<'END'\n(.*?)END\n", README, re.DOTALL)
+    (code,) = re.findall(r"python - <<'END'\n(.*?)END\n", OWN_DATA, re.DOTALL)
     assert len(code.splitlines()) <= 10
     clone.run(sys.executable, "-c", code)
 
@@ -78,7 +78,7 @@ def make_csv(clone):
 @pytest.mark.parametrize("name", ["ellipse", "triatomic", "steam"])
 def test_one_command_reproduces_an_example(clone, name):
     printed = clone.dvc("repro", f"examples/{name}/dvc.yaml")
-    for stage in ("check", "generate", "train", "evaluate", "tabulate", "plot"):
+    for stage in ("check", "generate", "train", "evaluate", "tabulate", "plot", "report"):
         assert f"Running stage 'examples/{name}/dvc.yaml:{stage}'" in printed
     metrics = clone.json(f"examples/{name}/metrics/stib_flow.json")
     known = "symmetry_error", "symmetry_error_decoded", "symmetry_coverage", "referee_error"
@@ -92,14 +92,15 @@ def test_one_command_reproduces_an_example(clone, name):
     assert "Running stage" not in clone.dvc("repro", f"examples/{name}/dvc.yaml")
     folder = clone.folder / "examples" / name
     assert (folder / "plots" / "orbits.png").stat().st_size > 5000
+    assert f"<h1>{name}</h1>" in (folder / "report.html").read_text()
     listed = set(clone.git("status", "--short", "--untracked-files=all", folder).split())
-    assert not [path for path in listed if "models" in path or "data/" in path]
+    assert not [path for path in listed if re.search("models|data/|report", path)]
 
 
 def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clone):
     make_csv(clone)
     repro, partners = re.findall(
-        r"^(dvc repro examples/own.*|python -m stages\.partners examples/own.*)$", README, re.M
+        r"^(dvc repro examples/own.*|python -m stages\.partners examples/own.*)$", OWN_DATA, re.M
     )[:2]
     clone.dvc(*repro.split()[1:])
     clone.run(clone.tools / "python", *partners.split("  #")[0].split()[1:])
@@ -107,7 +108,7 @@ def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clon
     assert len(table) == 20 * 2000
     own = ["own_mass", "own_acceleration", "own_force", "own_force_hat"]
     assert list(table[0]) == [
-        *("row", "copy", "mass", "acceleration", "force_hat", "change"),
+        *("row", "copy", "mass", "acceleration", "force_hat", "change", "astray"),
         *own,
     ]
     assert "Running stage" not in clone.dvc("repro", "examples/own/dvc.yaml:generate")
@@ -122,6 +123,7 @@ def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clon
     text = clone.text("examples/own/metrics/table.md")
     assert "**STIB_FLOW: Symmetry not found: " in text  # after four steps
     assert "symmetry error" not in text
+    assert '<th scope="row">acceleration</th>' in clone.text("examples/own/report.html")
     assert {"mass", "acceleration"} == set(re.findall(r"^\| (mass|acceleration) ", text, re.M))
 
 

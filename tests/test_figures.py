@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from numpy.random import default_rng
 
-from symmetry.figures import ablation, information, latent_space, orbits, reconstruction, training
+from symmetry.figures import (
+    ablation,
+    information,
+    latent_space,
+    most_moving,
+    orbits,
+    plane_of,
+    reconstruction,
+    training,
+)
 from symmetry.tasks import Plane
 from symmetry.tasks.spiral import Spiral, spiral
 
@@ -177,8 +186,27 @@ def test_data_of_one_column_can_be_drawn():
     without = reconstruction("A", DATA.x, one, DATA.x, None, DATA.t)
     assert titles(without) == ["$x$", r"$\hat x$"]
     assert png(without).startswith(b"\x89PNG")
-    of_line = reconstruction("A", one, one, 2 * one, one, DATA.t)  # of x it would be one too
-    np.testing.assert_allclose(points(of_line.axes[1]), np.repeat(2 * one, 2, 1))
+    of_line = reconstruction("A", one, one, 2 * one, None, DATA.t)  # of x it would be one too
+    assert titles(of_line) == [r"$\hat x$ against $x$"]
+    np.testing.assert_allclose(points(of_line.axes[0]), np.concatenate([one, 2 * one], 1))
+    assert png(of_line).startswith(b"\x89PNG")
+    mixed = reconstruction("A", one, DATA.y, 2 * one, -2 * DATA.y, DATA.t)
+    assert titles(mixed) == [r"$\hat x$ against $x$", "$y$", r"$\hat y$"]
+    assert mixed.axes[1].get_xlim() == mixed.axes[2].get_xlim()
+
+
+def test_a_panel_shows_an_estimate_that_is_off_as_it_shows_none_that_is_right():
+    # No panel is the same whatever the model does.
+    for x, y in ((DATA.x, DATA.y), (DATA.x[:, :1], DATA.y[:, :1])):
+        right, wrong = (
+            reconstruction("A", x, y, x_hat, y_hat, DATA.t)
+            for x_hat, y_hat in ((x, y), (-x + 1, 2 * y))
+        )
+        estimates = [axes for axes in right.axes if "hat" in axes.get_title()]
+        others = [axes for axes in wrong.axes if "hat" in axes.get_title()]
+        assert len(estimates) == len(others) == 2
+        for one, other in zip(estimates, others, strict=True):
+            assert not np.allclose(points(one), points(other))
 
 
 def test_training_has_a_panel_a_metric_and_a_line_for_each_model_that_has_it():
@@ -198,6 +226,11 @@ def test_training_has_a_panel_a_metric_and_a_line_for_each_model_that_has_it():
     png(figure)  # lays it out
     for axes in figure.axes:
         assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+
+
+def test_a_metric_that_no_model_has_gets_no_panel():
+    metrics = {"objective": "objective", "y": "error of y"}
+    assert titles(training(CURVES[CURVES["model"] == "CVAE"], metrics)) == ["objective"]
 
 
 def test_a_model_has_one_colour_in_all_panels_of_training():
@@ -274,11 +307,58 @@ def test_orbits_of_more_than_one_latent_are_points_in_their_plane_above_true_one
     assert (axes.get_xlim(), axes.get_ylim()) == ((-3, 3), (-2, 2))
 
 
-def test_orbits_of_one_column_and_of_columns_of_unlike_units_are_drawn_too():
-    (axes,) = orbits({"A": ORBITS[..., :1]}, Plane(equal=False)).axes
-    for line in axes.lines:
-        np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
+def test_orbits_of_one_column_lie_on_a_line_a_row():
+    (axes,) = orbits({"A": ORBITS[..., :1]}, Plane(labels=("mass", "mass"))).axes
+    assert len(axes.lines) == ORBITS.shape[1]
+    for row, line in enumerate(axes.lines):
+        np.testing.assert_allclose(line.get_xdata(), ORBITS[:, row, 0])
+        assert set(line.get_ydata()) == {row}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("mass", "row")
     assert axes.get_aspect() == "auto"
+
+
+def test_orbits_of_columns_of_unlike_units_have_two_scales():
+    (axes,) = orbits({"A": ORBITS}, Plane(equal=False)).axes
+    assert axes.get_aspect() == "auto"
+
+
+def test_the_plane_is_that_of_the_columns_that_move_most_the_first_foremost():
+    columns = most_moving([0.1, 0.9, 0.2, 1.1])
+    assert columns == [3, 1]
+    plane = plane_of("abcd", columns)
+    assert plane.labels == ("d", "b")
+    rows = default_rng(0).normal(size=(5, 7, 4))
+    np.testing.assert_array_equal(plane.project(rows), rows[..., [3, 1]])
+    assert most_moving([0.5, 0.5, 0.5]) == [0, 1]  # of equals the first
+
+
+def test_the_plane_of_one_column_is_drawn_too():
+    assert most_moving([0.4]) == [0]
+    (axes,) = orbits({"A": ORBITS[..., :1]}, plane_of(["mass"], [0])).axes
+    np.testing.assert_allclose(axes.lines[1].get_xdata(), ORBITS[:, 1, 0])
+    assert set(axes.lines[1].get_ydata()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("price_$", "price_$"),
+        ("from $ to $", "from $ to $"),
+        ("$\\frac{$", "$\\frac{$"),  # as a formula, a fault
+        ("\\$a$^", "\\$a$^"),
+        ("mass\n[kg]", "mass [kg]"),
+        ("x" * 200, "x" * 39 + "…"),
+    ],
+)
+def test_a_users_name_stands_at_its_axis_as_it_is(name, said):
+    plane = plane_of([name, "b"], [0, 1])
+    for axes in (
+        orbits({"A": ORBITS}, plane).axes[0],
+        reconstruction("A", DATA.x, DATA.y, DATA.x, None, DATA.t, [name, "b"]).axes[0],
+    ):
+        png(axes.figure)  # a formula that is none would fail here
+        text, formula = axes.xaxis.label._preprocess_math(axes.get_xlabel())
+        assert (text, formula) == (said, False)
 
 
 def test_where_no_model_has_what_a_figure_shows_it_is_empty():

@@ -127,10 +127,21 @@ def test_each_turn_has_its_steps():
     content["models"]["stib_flow"] |= {"predictor_steps": 3, "steps": 5}
     content["models"]["stib"]["steps"] = 7
     models = parse(content).models
-    assert models.stib_flow.turn_steps() == [3, 3, 5]  # a bottleneck has a turn of its own
+    assert models.stib_flow.turn_steps(10) == [3, 3, 5]  # a bottleneck has a turn of its own
     content["models"]["stib_flow"]["target_size"] = None
-    assert parse(content).models.stib_flow.turn_steps() == [3, 5]
-    assert models.stib.turn_steps() == [7]
+    assert parse(content).models.stib_flow.turn_steps(10) == [3, 5]
+    assert models.stib.turn_steps(10) == [7]
+
+
+def test_steps_that_are_not_given_follow_the_rows():
+    content = copy.deepcopy(CONTENT)
+    content["models"]["stib_flow"] |= {"predictor_steps": None, "steps": None}
+    block = parse(content).models.stib_flow
+    assert block.turn_steps(200) == block.turn_steps(800) == [2500, 2500, 2000]
+    assert block.turn_steps(16 * 800) == [5000, 5000, 4000]
+    assert block.turn_steps(10**7) == block.turn_steps(256 * 800) == [5000, 5000, 8000]
+    content["models"]["stib_flow"]["steps"] = 6
+    assert parse(content).models.stib_flow.turn_steps(200) == [2500, 2500, 6]
 
 
 @pytest.mark.parametrize("key", DEFAULTED)
@@ -222,7 +233,8 @@ def test_a_value_of_another_type_is_refused(key):
 
 
 NULLABLE = {
-    *("train.threads", "models.stib_flow.target_size"),
+    "train.threads",
+    *(f"models.stib_flow.{name}" for name in ("target_size", "steps", "predictor_steps")),
     *(f"models.{key}.batch_size" for key in MODELS),
 }
 

@@ -17,13 +17,15 @@ import pytest
 import yaml
 from clones import MADE, MODELS, ROOT, TINY, Clone, copy_working_tree, wait_until
 
+from stages.headline import PICKED
+
 PIPELINES = sorted(
     str(path.relative_to(ROOT)) for path in (*ROOT.glob("dvc.yaml"), *ROOT.glob("*/dvc.yaml"))
 )
 STAGES = sorted(
     path.stem for path in ROOT.glob("stages/*.py") if path.stem not in ("__init__", "cells")
 )
-AFTER_STIB = {"train@stib", "evaluate@stib", "tabulate", "plot", "headline"}
+AFTER_STIB = {"train@stib", "evaluate@stib", "show@stib", "tabulate", "plot", "headline", "report"}
 
 
 def stages_run(printed):
@@ -174,10 +176,13 @@ def test_repro_makes_all_outputs(first_repro):
         *("metrics/table.md", "metrics/headline.json", "plots/latent_space.png"),
     }
     assert all((clone.folder / out["path"]).is_file() for out in made)
-    assert clone.json("metrics/headline.json") == {
-        "model": "stib",
-        **clone.json("metrics/stib.json"),
-    }
+    assert clone.json("metrics/headline.json") == {"model": "stib", **picked(clone, "stib")}
+
+
+def picked(clone, key):
+    """Returns the metrics by which a model is compared."""
+    metrics = clone.json(f"metrics/{key}.json")
+    return {name: metrics[name] for name in PICKED}
 
 
 def clone_lock(clone):
@@ -215,10 +220,11 @@ def test_back_at_the_old_value_nothing_is_trained(after_stib, tmp_path):
 # 3. Another model in the headline
 
 
-def test_another_model_in_the_headline_runs_headline_alone(clone):
+def test_another_model_in_the_headline_runs_headline_and_report_alone(clone):
     printed = clone.dvc("exp", "run", "-S", "model=cvae")
-    assert stages_run(printed) == {"check", "headline"}
+    assert stages_run(printed) == {"check", "headline", "report"}
     assert clone.json("metrics/headline.json")["model"] == "cvae"
+    assert '<p class="muted">Model CVAE,' in clone.text("report.html")
     assert clone.changed_files() == {"dvc.lock", "metrics/headline.json", "params.yaml"}
 
 
@@ -353,18 +359,28 @@ def test_what_is_no_yaml_is_refused_by_dvc_itself(own_data, refused, text):
 # 5. What changed
 
 
-def test_metrics_show_has_a_row_for_each_model(first_repro):
+def test_metrics_show_has_a_row_for_each_model_and_no_more_columns_than_fit(first_repro):
     clone = first_repro[0]
-    lines = clone.dvc("metrics", "show", "--md").splitlines()
+    header, _, *lines = clone.dvc("metrics", "show", "--md").strip().splitlines()
+    shown = {line.split("|")[1].strip() for line in lines}
+    assert shown == {"metrics/headline.json", *(f"metrics/table/{key}.json" for key in MODELS)}
     for key in MODELS:
-        (row,) = (line for line in lines if line.startswith(f"| metrics/{key}.json "))
+        (row,) = (line for line in lines if line.startswith(f"| metrics/table/{key}.json "))
         assert f" {clone.json(f'metrics/{key}.json')['objective']} " in row
+    assert header.count("|") - 1 <= 20
+    assert not clone.dvc("metrics", "diff").strip()  # none is missing that a pipeline names
+
+
+def test_what_is_compared_of_a_model_are_some_of_its_metrics(first_repro):
+    clone = first_repro[0]
+    for key in MODELS:
+        assert clone.json(f"metrics/table/{key}.json") == picked(clone, key)
 
 
 def test_metrics_diff_shows_the_change_between_two_commits(after_stib):
     clone, _ = after_stib
     old, new = (
-        json.loads(clone.git("show", f"{revision}:metrics/stib.json"))
+        json.loads(clone.git("show", f"{revision}:metrics/table/stib.json"))
         for revision in ("HEAD~1", "HEAD")
     )
     changed = {name for name in new if new[name] != old[name]}
@@ -375,7 +391,7 @@ def test_metrics_diff_shows_the_change_between_two_commits(after_stib):
         if line.startswith("| metrics/")
     ]
     assert {(path, name) for path, name, *_ in rows} == {
-        (f"metrics/{file}.json", name) for file in ("stib", "headline") for name in changed
+        (f"metrics/{file}.json", name) for file in ("table/stib", "headline") for name in changed
     }
     assert {
         (float(before), float(after)) for _, name, before, after, _ in rows if name == "objective"
@@ -394,6 +410,24 @@ def test_exp_show_shows_the_change_between_two_experiments(clone):
         assert float(row["metrics/headline.json:objective"]) == metrics["objective"]
     printed = clone.dvc("exp", "show", "--md")
     assert all(f"[of-{key}]" in printed for key in ("cvae", "vae"))
+    # Our own command has an experiment a column: the paper's metrics, and what differs.
+    header, _, *lines = clone.run(clone.tools / "python", "-m", "stages.compare").splitlines()
+    names = [name.strip() for name in header.split("|")[1:-1]]
+    shown = {
+        label: dict(zip(names[1:], cells, strict=True))
+        for label, *cells in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    }
+    assert set(names) == {"", "workspace", "main", "of-cvae", "of-vae"}
+    papers = [f"{key} {name}" for key in MODELS for name in ("x_mae", "y_mae", "mi_z0_y")]
+    assert {"cvae y_mae", "cvib y_mae"} == set(papers) - set(shown)
+    for key in ("cvae", "vae"):
+        assert shown["params.yaml:model"][f"of-{key}"] == key
+        objective = clone.json(f"metrics/{key}.json")["objective"]
+        assert float(shown["metrics/headline.json:objective"][f"of-{key}"]) == pytest.approx(
+            objective, rel=1e-3
+        )
+    headline = {f"metrics/headline.json:{name}" for name in ("model", *PICKED)}
+    assert set(shown) <= {*papers, *headline, "params.yaml:model"}
 
 
 # 6. The queue
@@ -423,8 +457,8 @@ def test_queued_experiments_run_their_own_code_and_params(clone):
         clone.dvc("exp", "apply", name)
         shown[name] = clone.json("metrics/headline.json")
     assert shown == {
-        "first": {"model": "cvae", **clone.json("metrics/cvae.json")},
-        "second": {"code": "changed", "model": "vae", **clone.json("metrics/vae.json")},
+        "first": {"model": "cvae", **picked(clone, "cvae")},
+        "second": {"code": "changed", "model": "vae", **picked(clone, "vae")},
     }
 
 
@@ -437,7 +471,8 @@ def test_after_a_pull_a_bare_clone_has_the_models_and_repro_trains_nothing(clone
     remote = clone.folder / "pretrained"
     pushed = {path.parent.name + path.name for path in remote.glob("files/md5/*/*")}
     outs = {out["path"]: out["md5"] for s in clone_lock(clone).values() for out in s["outs"]}
-    assert not pushed & {outs[f"data/{part}.npz"] for part in ("train", "validation", "test")}
+    large = {f"data/{part}.npz" for part in ("train", "validation", "test")} | {"report.html"}
+    assert not pushed & {outs[path] for path in large}
     assert pushed >= {outs[f"models/{key}/weights.safetensors"] for key in MODELS}
     assert [path.name for path in remote.iterdir()] == ["files"]  # and no run cache
     bare = clone.bare(tmp_path / "bare")
@@ -445,7 +480,8 @@ def test_after_a_pull_a_bare_clone_has_the_models_and_repro_trains_nothing(clone
     for key in MODELS:
         weights = Path("models") / key / "weights.safetensors"
         assert (bare.folder / weights).read_bytes() == (clone.folder / weights).read_bytes()
-    assert stages_run(bare.dvc("repro")) == {"generate"}  # the data are drawn again, the same
+    # The data are drawn and the report is written again, the same.
+    assert stages_run(bare.dvc("repro")) == {"generate", "report"}
     assert not bare.changed_files()
 
 

@@ -319,9 +319,8 @@ def test_progress_reports_the_terms_of_the_batch_and_of_the_validation_set(key):
     reports = []
     model = fit(build(key), steps=10, validate_every=4, report=reports.append)
     turns = model.turns()
-    assert [progress.step for progress in reports] == sorted(
-        {*range(4, 10 * len(turns), 4), 10, 10 * len(turns)}
-    )
+    stops = [10 * turn + stop for turn in range(len(turns)) for stop in (4, 8, 10)]
+    assert [progress.step for progress in reports] == stops
     for progress in reports:
         assert set(progress.train) == set(turns[(progress.step - 1) // 10].terms)
         assert {*model.term_names, "objective", "x_mae"} <= set(progress.validation)
@@ -330,6 +329,17 @@ def test_progress_reports_the_terms_of_the_batch_and_of_the_validation_set(key):
             assert not value.requires_grad
         objective = model.objective(progress.validation)
         torch.testing.assert_close(objective, progress.validation["objective"])
+
+
+def test_validations_are_frequent_at_first_and_then_as_asked():
+    reports = []
+    fit(build("vae"), steps=400, validate_every=60, report=reports.append)
+    stops = [progress.step for progress in reports]
+    assert stops[:6] == [10, 20, 30, 40, 50, 62]
+    assert (stops[-2], stops[-1]) == (stops[-3] + 60, 400)
+    pauses = np.diff([0, *stops[:-1]])
+    assert (np.diff(pauses) >= 0).all()
+    assert pauses.max() == 60
 
 
 @every_model

@@ -1,0 +1,271 @@
+"""The command line: from a table to a learned symmetry, and from that to partners and a report.
+
+``python -m symmetry``, or ``symmetry`` where the package is installed; it needs neither a clone of
+the repository nor DVC.
+"""
+
+__all__ = ["main"]
+
+import json
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from symmetry import SymmetryLearner, __version__
+from symmetry.artifacts import write_bytes
+from symmetry.data import Table
+from symmetry.frames import in_words
+from symmetry.kinds import Kind
+from symmetry.report import of_learner
+from symmetry.sheets import Values, read_names, read_pieces, read_sheet, write_pieces
+from symmetry.symmetries import ASTRAY
+from symmetry.tasks.file import File
+
+AT_ONCE = 2**15  # partners; so many take the memory, however many there are in all
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs one command, given as words or by those of the shell."""
+    arguments = _parser().parse_args(words)
+    try:
+        arguments.run(arguments)
+    except (ValueError, OSError, FloatingPointError) as error:
+        raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted") from None
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        "symmetry", description="Learns which changes of x leave y as it is, from a table."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    table = ArgumentParser(add_help=False)
+    table.add_argument("table", type=Path, metavar="TABLE", help="csv with a header, or .parquet")
+
+    fit = commands.add_parser(
+        "fit",
+        parents=[table],
+        help="learn the symmetry of a table",
+        description="Learns which changes of x leave y as it is, says how well, and saves it. "
+        "Messages about the table name options of the pipeline: data.bad_rows is --bad-rows here.",
+    )
+    fit.add_argument("--y", type=_listed, required=True, metavar="NAMES", help="such as a,b")
+    fit.add_argument("--x", type=_listed, metavar="NAMES", help="[all columns but y]")
+    fit.add_argument("-o", "--output", type=Path, required=True, help=".safetensors to write")
+    fit.add_argument("--hold", type=_listed, default=[], metavar="NAMES", help="x that stays")
+    fit.add_argument(
+        "--column",
+        dest="columns",
+        type=_kind,
+        action="append",
+        default=[],
+        metavar="NAME=KIND",
+        help="number, integer, category, or LOW:HIGH of a closed range [what it looks like]",
+    )
+    fit.add_argument("--separator", default=",", help="of the cells of a csv file [,]")
+    fit.add_argument("--decimal", default=".", help="sign before decimals [.]")
+    fit.add_argument("--thousands", help="sign between groups of three digits [none]")
+    fit.add_argument("--missing", type=_listed, default=[], help='what stands for "missing"')
+    fit.add_argument("--bad-rows", choices=("refuse", "drop"), default="refuse", help="[refuse]")
+    fit.add_argument("--far-values", choices=("refuse", "keep"), default="refuse", help="[refuse]")
+    fit.add_argument("--seeds", type=int, default=1, help="copies; the best is kept [1]")
+    fit.add_argument("--random-state", type=int, default=0, help="of all draws [0]")
+    fit.add_argument(
+        "-S",
+        dest="params",
+        type=_param,
+        action="append",
+        default=[],
+        metavar="KEY=NUMBER",
+        help="another setting of STIB_FLOW, such as steps=8000",
+    )
+    fit.set_defaults(run=_fit)
+
+    learner = ArgumentParser(add_help=False)
+    learner.add_argument("learner", type=Path, metavar="LEARNER", help="what `fit` wrote")
+    partners = commands.add_parser(
+        "partners",
+        parents=[learner, table],
+        help="find other rows with the same y",
+        description="Finds partners of each row: other x with the same y. An output row holds the "
+        "numbers of its row and partner (from 0), the partner's x and predicted y, and astray, "
+        "whether that is not its row's y, so that it is no partner; then own_…: the row's x, its "
+        "y if the table has it, and its predicted y.",
+    )
+    partners.add_argument("-n", type=int, default=20, help="partners of each row [20]")
+    partners.add_argument("-o", "--output", type=Path, required=True, help="csv or .parquet")
+    partners.set_defaults(run=_partners)
+
+    report = commands.add_parser(
+        "report",
+        parents=[learner, table],
+        help="write a page of what was found",
+        description="Writes a page that opens anywhere, offline: what may move, what trades for "
+        "what, and partners of the table's first rows. Best is a table that `fit` never saw.",
+    )
+    report.add_argument("-o", "--output", type=Path, required=True, help=".html to write")
+    report.set_defaults(run=_report)
+    return parser
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def _kind(text: str) -> tuple[str, Any]:
+    name, _, kind = text.rpartition("=")
+    try:
+        return name, [float(end) for end in kind.split(":")] if ":" in kind else kind
+    except ValueError:
+        raise ArgumentTypeError(f"found {text!r}; allowed: NAME=KIND or NAME=LOW:HIGH") from None
+
+
+def _param(text: str) -> tuple[str, Any]:
+    key, _, value = text.partition("=")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        raise ArgumentTypeError(f"found {text!r}; allowed: KEY=NUMBER") from None
+
+
+def _fit(arguments: Namespace) -> None:
+    if arguments.output.suffix != ".safetensors" or arguments.output.is_dir():
+        raise ValueError(f"--output is {arguments.output}; allowed: a file, NAME.safetensors")
+    signs = arguments.separator, arguments.decimal, arguments.thousands
+    names = read_names(arguments.table, Table(*signs))
+    task = File(
+        task="file",
+        path=str(arguments.table),
+        x=arguments.x or [name for name in names if name not in arguments.y],
+        y=arguments.y,
+        columns=dict(arguments.columns),
+        hold=arguments.hold,
+        separator=arguments.separator,
+        decimal=arguments.decimal,
+        thousands=arguments.thousands,
+        missing=[_number_or_text(value) for value in arguments.missing],
+        bad_rows=arguments.bad_rows,
+        far_values=arguments.far_values,
+        test_share=0.2,
+        seed=0,
+    )
+    # The parts are put together again: the learner splits for itself.
+    parts = [part for _, part in task.parts()]
+    units = parts[0].units
+    assert units is not None
+    x = in_words(np.concatenate([part.x for part in parts]), units.x.names, units.x.kinds)
+    y = pd.DataFrame(np.concatenate([part.y for part in parts]), columns=units.y.names)
+    learner = SymmetryLearner(
+        seeds=arguments.seeds,
+        params=dict(arguments.params),
+        columns={name: kind for name, kind in task.columns.items() if name in task.x},
+        hold=task.hold,
+        random_state=arguments.random_state,
+    ).fit(x, y if units.target is None else units.target.of(y.to_numpy()))
+    # So that `partners` reads other tables as this one was read.
+    learner.units_ = replace(learner.units_, table=task.table)
+    learner.save(arguments.output)
+    print(f"{arguments.output}: {learner.summary_['verdict']}")
+
+
+def _number_or_text(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _partners(arguments: Namespace) -> None:
+    learner = SymmetryLearner.load(arguments.learner)
+    x, y, texts = learner.units_.x.names, learner.units_.target_names, _texts(learner)
+    table = learner.units_.table or Table()
+    known = [name for name in read_names(arguments.table, table) if name in y]
+    rows, said = 0, list[str]()
+
+    def found() -> Iterator[dict[str, NDArray[np.generic]]]:
+        nonlocal rows
+        pieces = read_pieces(
+            arguments.table, x, table, optional=known, categories=texts, say=said.append
+        )
+        with tqdm(total=100, unit="%", disable=not sys.stderr.isatty()) as bar:
+            for piece in pieces:
+                size = max(1, AT_ONCE // max(1, arguments.n))
+                for start in range(0, len(piece.rows), size):
+                    some = slice(start, start + size)
+                    own = _in_words(learner, piece.numbers[some], [*x, *known])
+                    own.index = pd.Index(piece.rows[some])
+                    yield _beside(learner, own, arguments.n)
+                    rows += len(own)
+                bar.update(int(100 * piece.read) - bar.n)
+
+    write_pieces(arguments.output, found())
+    print(*said, f"{arguments.output}: {rows * arguments.n} partners of {rows} rows", sep="\n")
+
+
+def _report(arguments: Namespace) -> None:
+    if arguments.output.suffix != ".html" or arguments.output.is_dir():
+        raise ValueError(f"--output is {arguments.output}; allowed: a file, NAME.html")
+    learner = SymmetryLearner.load(arguments.learner)
+    x, y = list(learner.units_.x.names), list(learner.units_.target_names)
+    table = learner.units_.table or Table()
+    sheet = read_sheet(arguments.table, [*x, *y], table, categories=_texts(learner))
+    rows = _in_words(learner, sheet.numbers, [*x, *y])
+    page = of_learner(learner, rows[x], rows[y])
+    write_bytes(arguments.output, page.encode())
+    print(arguments.output)
+
+
+def _texts(learner: SymmetryLearner) -> dict[str, Values]:
+    # The values that categories, and a class, may have.
+    units = learner.units_
+    kinds = zip(units.x.names, units.x.kinds, strict=False)
+    texts = {name: kind.members for name, kind in kinds if kind.is_category}
+    if units.target is not None:
+        texts[units.target.name] = units.target.classes
+    return {name: Values(list(map(str, own)), closed=True) for name, own in texts.items()}
+
+
+def _in_words(
+    learner: SymmetryLearner, numbers: NDArray[np.float64], names: Sequence[str]
+) -> pd.DataFrame:
+    # Rows as they stand in a table, of columns of x and then of y.
+    units = learner.units_
+    kinds = list(units.x.kinds or [Kind()] * len(units.x.names))
+    if units.target is not None:
+        kinds.append(Kind("category", units.target.classes))
+    return in_words(numbers, names, kinds)
+
+
+def _beside(
+    learner: SymmetryLearner, own: pd.DataFrame, count: int
+) -> dict[str, NDArray[np.generic]]:
+    # The partners of rows, and the rows beside them, as columns by name.
+    x, units = list(learner.units_.x.names), learner.units_
+    hats = [f"{name}_hat" for name in units.y.names]
+    moved = learner.partners(own[x], count)
+    assert isinstance(moved, pd.DataFrame)
+    for rows in (own, moved):
+        found = learner.predict(rows[x])
+        if units.target is not None:
+            found = learner.predict_proba(rows[x])[:, 1:]
+        rows[hats] = np.reshape(found, (len(rows), -1))
+    beside = own.loc[moved.index.get_level_values("row")]
+    change = np.abs(moved[hats].to_numpy() - beside[hats].to_numpy()) / learner.units_.y.std
+    moved["astray"] = (change > ASTRAY).any(1)
+    beside = beside.add_prefix("own_").reset_index(drop=True)
+    table = pd.concat([moved.reset_index(), beside], axis=1)
+    return {str(name): table[name].to_numpy() for name in table}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The command line, from a table to partners, without DVC."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from symmetry import __version__
+from symmetry.__main__ import main
+
+FEW = ["-S", "steps=4", "-S", "predictor_steps=100", "-S", "hidden_size=8"]
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Force is mass times acceleration."""
+    mass, acceleration = np.random.default_rng(0).uniform(1, 3, (2, 600))
+    return pd.DataFrame(
+        {"mass": mass, "acceleration": acceleration, "force": mass * acceleration}
+    ).round(6)
+
+
+@pytest.fixture(scope="module")
+def fitted(table, tmp_path_factory):
+    """A table as a file, and the learner that was fitted to it."""
+    folder = tmp_path_factory.mktemp("fitted")
+    table.to_csv(folder / "table.csv", index=False)
+    fit(folder / "table.csv", folder / "learner.safetensors")
+    return folder / "table.csv", folder / "learner.safetensors"
+
+
+def fit(table, output, *more):
+    main(["fit", str(table), "--y", "force", "-o", str(output), *FEW, *more])
+
+
+def partners(learner, table, output, *more):
+    main(["partners", str(learner), str(table), "-o", str(output), *more])
+
+
+def refusal(command, *arguments):
+    """What a command that must be refused says."""
+    with pytest.raises(SystemExit) as ending:
+        command(*arguments)
+    return str(ending.value.code)
+
+
+def test_from_a_table_to_partners_with_the_rows_beside_them(fitted, table, tmp_path, capsys):
+    partners(fitted[1], fitted[0], tmp_path / "partners.csv", "-n", "7")
+    assert "partners.csv: 4200 partners of 600 rows" in capsys.readouterr().out
+    found = pd.read_csv(tmp_path / "partners.csv")
+    assert list(found) == [
+        *("row", "partner", "mass", "acceleration", "force_hat", "astray"),
+        *("own_mass", "own_acceleration", "own_force", "own_force_hat"),
+    ]
+    assert found["row"].tolist() == [row for row in range(600) for _ in range(7)]
+    assert found["partner"].tolist() == [*range(7)] * 600
+    own = found[["own_mass", "own_acceleration", "own_force"]].to_numpy()
+    np.testing.assert_allclose(own, table.to_numpy().repeat(7, 0), rtol=1e-7)
+    # Refined partners keep what the model predicts; they are other rows.
+    change = np.abs(found["force_hat"] - found["own_force_hat"]) / table["force"].std()
+    assert np.median(change) < 1e-3
+    assert (change[found["astray"]] > 0.019).all()
+    assert (change[~found["astray"]] < 0.021).all()
+    assert (found["mass"] - found["own_mass"]).abs().mean() > 0.1
+
+
+def test_parquet_and_csv_hold_the_same_partners(fitted, tmp_path):
+    for name in ("partners.csv", "partners.parquet"):
+        partners(fitted[1], fitted[0], tmp_path / name, "-n", "2")
+    csv, parquet = (
+        pd.read_csv(tmp_path / "partners.csv"),
+        pd.read_parquet(tmp_path / "partners.parquet"),
+    )
+    pd.testing.assert_frame_equal(csv, parquet, rtol=1e-8)
+
+
+def test_other_tables_are_read_as_the_one_that_was_learned_from(table, tmp_path):
+    path, learner = tmp_path / "german.csv", tmp_path / "learner.safetensors"
+    table.iloc[:, ::-1].to_csv(path, index=False, sep=";", decimal=",")
+    path.write_text(path.read_text() + "9,0;n. a.;1,5\n")
+    signs = "--separator", ";", "--decimal", ",", "--missing", "n. a.,-9999"
+    fit(path, learner, *signs, "--bad-rows", "drop", "--x", "mass,acceleration")
+    partners(learner, path, tmp_path / "partners.csv", "-n", "1")
+    found = pd.read_csv(tmp_path / "partners.csv")
+    assert len(found) == 600
+    np.testing.assert_allclose(found["own_mass"], table["mass"], rtol=1e-7)
+
+
+def test_the_verdict_is_said_and_the_same_seed_gives_the_same_file(fitted, tmp_path, capsys):
+    fit(fitted[0], tmp_path / "again.safetensors")
+    assert "again.safetensors: Symmetry" in capsys.readouterr().out
+    assert (tmp_path / "again.safetensors").read_bytes() == fitted[1].read_bytes()
+    fit(fitted[0], tmp_path / "other.safetensors", "--random-state", "1")
+    assert (tmp_path / "other.safetensors").read_bytes() != fitted[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--y", "price"], "has no column 'price'; it has 'mass', 'acceleration', 'force'"),
+        (["--x", "mass,force"], "'force' twice; a column of y among x"),
+        (["--separator", ";"], "is data.separator right?"),
+        (["--decimal", "x"], "decimal is 'x'; allowed: '.' or ','"),
+        (["--seeds", "0"], "train.seeds: found 0"),
+        (["-S", "stepps=3"], "stepps: unknown key (value 3); allowed: "),
+        (["-S", "steps=-1"], "steps: found -1"),
+        (["-o", "learner.pkl"], "--output is learner.pkl; allowed: a file, NAME.safetensors"),
+    ],
+)
+def test_a_wrong_word_is_named_before_anything_is_written(fitted, tmp_path, more, said):
+    output = tmp_path / "learner.safetensors"
+    assert said in refusal(fit, fitted[0], output, *more)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_setting_that_is_no_number_is_refused(fitted, tmp_path, capsys):
+    assert refusal(fit, fitted[0], tmp_path / "learner.safetensors", "-S", "steps") == "2"
+    assert "-S: found 'steps'; allowed: KEY=NUMBER" in capsys.readouterr().err
+
+
+def test_what_cannot_have_partners_is_refused_and_nothing_written(fitted, table, tmp_path):
+    path, output = tmp_path / "table.csv", tmp_path / "partners.csv"
+    table.rename(columns={"mass": "weight"}).to_csv(path, index=False)
+    assert "no column 'mass'" in refusal(partners, fitted[1], path, output)
+    assert "count is 0" in refusal(partners, fitted[1], fitted[0], output, "-n", "0")
+    assert "is no table" in refusal(partners, fitted[1], fitted[0], tmp_path / "partners.xls")
+    assert "not a safetensors file" in refusal(partners, path, fitted[0], output)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_report_of_a_learner_is_one_file_with_the_tables_rows(fitted, table, tmp_path):
+    main(["report", str(fitted[1]), str(fitted[0]), "-o", str(tmp_path / "report.html")])
+    page = (tmp_path / "report.html").read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert "acceleration" in page
+    without = tmp_path / "without.csv"
+    table[["mass", "acceleration"]].to_csv(without, index=False)
+    command = "report", str(fitted[1]), str(without), "-o", str(tmp_path / "other.html")
+    assert "no column 'force'" in refusal(main, command)
+    command = "report", str(fitted[1]), str(fitted[0]), "-o", str(tmp_path / "report.pdf")
+    assert "allowed: a file, NAME.html" in refusal(main, command)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "without.csv"]
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"{__version__}\n"
