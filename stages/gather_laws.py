@@ -82,16 +82,19 @@ def table(cells: pd.DataFrame, controls: Sequence[str]) -> str:
 def figure(cells: pd.DataFrame) -> Figure:
     """Draws errors above, and coverage above its floor below, a point a law and method."""
     settings = list(cells.groupby(SETTING))
-    laws = list(cells["law"].unique())
+    laws, methods = (list(cells[column].unique()) for column in ("law", "method"))
+    legend = {}
     drawn = Figure(figsize=(4 * len(settings), 2 * (1 + 0.25 * len(laws))), layout="constrained")
     panels = drawn.subplots(2, len(settings), sharey=True, squeeze=False)
     for column, ((rows, noise), some) in zip(panels.T, settings, strict=True):
         for method, own in some.groupby("method", sort=False):
             means = own.groupby("law", sort=False)[["error", "coverage", "coverage_floor"]].mean()
             places = [laws.index(law) for law in means.index]
+            colour = f"C{methods.index(method)}"  # the same in all panels
             error = means["error"].clip(lower=1e-4)
-            column[0].plot(error, places, "o", alpha=0.7, label=str(method))
-            column[1].plot(means["coverage"] - means["coverage_floor"], places, "o", alpha=0.7)
+            excess = means["coverage"] - means["coverage_floor"]
+            for axes, values in zip(column, (error, excess), strict=True):
+                (legend[method],) = axes.plot(values, places, "o", color=colour, alpha=0.7)
         column[0].set(
             title=f"{rows:,} rows, noise {noise:g}", xlabel="error [sd of y]", xscale="log"
         )
@@ -101,7 +104,7 @@ def figure(cells: pd.DataFrame) -> Figure:
     for axes in panels[:, 0]:
         axes.set_yticks(range(len(laws)), labels=laws)
         axes.set_ylim(len(laws) - 0.5, -0.5)
-    panels[0, 0].legend(fontsize=8)
+    drawn.legend([*legend.values()], [*map(str, legend)], loc="outside upper center", ncols=8)
     return drawn
 
 
