@@ -26,11 +26,11 @@ NEAREST = "nearest"  # the method that makes no rows of its own, but gives those
 
 def main() -> None:
     ArgumentParser(description=__doc__).parse_args()
-    methods = read_yaml(FOLDER / "laws.yaml")["methods"]
-    paths = [FOLDER / "results" / f"{method}.csv" for method in methods]
+    content = read_yaml(FOLDER / "laws.yaml")
+    paths = [FOLDER / "results" / f"{method}.csv" for method in content["methods"]]
     cells = gathered([path for path in paths if path.exists()])
     write_bytes("metrics/laws.csv", cells.to_csv(index=False).encode())
-    write_bytes(FOLDER / "table.md", table(cells).encode())
+    write_bytes(FOLDER / "table.md", table(cells, content["controls"]).encode())
     write_figure(str(FOLDER / "laws.png"), figure(cells))
 
 
@@ -51,12 +51,12 @@ def gathered(paths: Sequence[Path]) -> pd.DataFrame:
     return cells[COLUMNS]
 
 
-def table(cells: pd.DataFrame) -> str:
+def table(cells: pd.DataFrame, controls: Sequence[str]) -> str:
     """Renders errors and, in brackets, coverage above its floor, as means over the seeds.
 
     There is a table for each number of rows and noise, with a row a law and a column a method;
     what has not been measured or took too long is a dash. Below each stands how often a method
-    has the smallest error of those that make rows of their own.
+    has the smallest error of those that make rows of their own, and what was said of the controls.
     """
     parts = []
     for (rows, noise), some in cells.groupby(SETTING):
@@ -73,9 +73,10 @@ def table(cells: pd.DataFrame) -> str:
         parts += [
             f"{rows:,} rows, noise {noise:g}",
             shown.reset_index().to_markdown(index=False, disable_numparse=True),
-            f"Smallest error: {_winners(error)}.",
+            f"Smallest error: {_winners(error.drop(index=controls, errors='ignore'))}.",
+            _said(some[some["law"].isin(controls)]),
         ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def figure(cells: pd.DataFrame) -> Figure:
@@ -107,6 +108,15 @@ def figure(cells: pd.DataFrame) -> Figure:
 def _cell(found: Sequence[float]) -> str:
     error, excess = found
     return "–" if np.isnan(found).any() else f"{error:.3f} ({excess:+.2f})"
+
+
+def _said(of_controls: pd.DataFrame) -> str:
+    words = of_controls[of_controls["verdict"] != ""]
+    said = [
+        f"{method} on {law} {', '.join(sorted(some['verdict'].unique()))}"
+        for (method, law), some in words.groupby(["method", "law"], sort=False)
+    ]
+    return f"Where there is nothing to find: {'; '.join(said)}." if said else ""
 
 
 def _winners(error: pd.DataFrame) -> str:

@@ -48,7 +48,8 @@ class Worth(NamedTuple):
 
     Arguments:
         error: What the referee finds that y changes from a row to its partners, in sd of y.
-        lack: By how much coverage of partners reads above its floor; 0 if it does not.
+        lack: By how much coverage of partners reads above its floor; 0 if it does not, or where
+            columns are held.
         chance: The standard error of the error.
     """
 
@@ -192,8 +193,10 @@ def worth(params: Params, training: Dataset, validation: Dataset) -> Worth:
     found = []
     for points, level in zip(moved.double().numpy(), levels.double().numpy(), strict=True):
         judged = referee.error(points)
-        excess = partner_coverage(points, validation.x, level, draw).excess.mean
-        found.append((judged.mean, max(0.0, excess), judged.error))
+        # Rows differ in what partners hold, and so do not show how far these should spread.
+        covered = None if model.held else partner_coverage(points, validation.x, level, draw)
+        lack = 0.0 if covered is None else max(0.0, covered.excess.mean)
+        found.append((judged.mean, lack, judged.error))
     error, lack, chance = np.mean(found, 0).tolist()
     return Worth(error, lack, chance)
 

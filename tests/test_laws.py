@@ -1,6 +1,7 @@
 """Methods on laws whose symmetries are known: the cells, the figures, and what is made of them."""
 
 import csv
+import re
 import sys
 import time
 from pathlib import Path
@@ -61,7 +62,8 @@ def test_each_method_has_a_stage_that_depends_on_all_that_its_cells_do():
         assert (ROOT / f"studies/peers/{method['peer']}.py").is_file()
     stage = pipeline["stages"]["laws"]["do"]
     named = {name.partition(".")[0] for name in stage["params"][0]["studies/laws/laws.yaml"]}
-    assert named == LAWS.keys()
+    assert named | {"controls"} == LAWS.keys()
+    assert {*LAWS["controls"]} < LAWS["laws"].keys()
     assert set(stage["deps"]) == {"stages", "studies/peers", "symmetry"}
 
 
@@ -214,6 +216,7 @@ def folder(tmp_path, monkeypatch):
             },
             "nearest": {"peer": "nearest"},
         },
+        "controls": ["product"],
         "laws": {"ring": RING, "product": {"x": {"m": [1, 3], "v": [1, 3]}, "y": "m*v"}},
     }
     (tmp_path / "studies/laws").mkdir(parents=True)
@@ -246,7 +249,8 @@ def test_two_small_laws_go_through_all_stages(folder, monkeypatch):
     table = (folder / "studies/laws/table.md").read_text()
     assert "300 rows, noise 0.05" in table
     assert "| law     | flow" in table
-    assert "Smallest error: flow 2." in table
+    assert "Smallest error: flow 1." in table
+    assert re.search(r"Where there is nothing to find: flow on product [a-z ]+\.", table)
     assert (folder / "studies/laws/laws.png").read_bytes().startswith(b"\x89PNG")
 
 
