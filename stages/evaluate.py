@@ -39,7 +39,7 @@ def main() -> None:
     write_arrays(f"evaluations/{key}.npz", evaluation.arrays)
     write_json(f"evaluations/{key}.json", asdict(evaluation.verdict))
     write_json(f"metrics/{key}.json", metrics)
-    print(f"metrics/{key}.json:", metrics)
+    print(f"metrics/{key}.json: {len(metrics)} figures. {evaluation.verdict}")
 
 
 if __name__ == "__main__":

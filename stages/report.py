@@ -2,12 +2,10 @@
 
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from stages import plain_errors, read_params
 from stages.tabulate import read_verdict
@@ -21,7 +19,7 @@ from symmetry.artifacts import (
 )
 from symmetry.checkpoints import load
 from symmetry.data import Array, Columns
-from symmetry.frames import in_words
+from symmetry.frames import in_words, words_of
 from symmetry.kinds import possible
 from symmetry.models import MODELS
 from symmetry.rates import slopes
@@ -68,9 +66,9 @@ def main() -> None:
         x=frame(test.x, "x", x_columns),
         y=frame(test.y, "y", y_columns),
         y_hat=arrays.get("y_hat"),
-        partners=in_table(partners, x_columns),
+        partners=words_of(partners, kinds),
         partners_y_hat=guessed,
-        orbits=in_table(possible(arrays["orbits"].astype(np.float64), kinds), x_columns),
+        orbits=words_of(possible(arrays["orbits"].astype(np.float64), kinds), kinds),
         slopes=steep,
         metrics=read_metrics(f"metrics/{key}.json"),
         history=history_frame(read_csv(f"models/{key}/history.csv", ("step", "seed"))),
@@ -90,14 +88,6 @@ def frame(rows: Array, side: str, columns: Columns | None) -> pd.DataFrame:
     """Gives x or y the names of their columns, or x1, x2, …, and the values of categories."""
     numbered = [f"{side}{number + 1}" for number in range(rows.shape[1])]
     return in_words(rows, columns.names if columns else numbered, columns.kinds if columns else ())
-
-
-def in_table(points: Array, columns: Columns | None) -> NDArray[Any]:
-    """Gives points of x, with shape (points, rows, dim x), the values of categories."""
-    table = frame(points.reshape(-1, points.shape[-1]), "x", columns)
-    return table.to_numpy(object if columns and columns.kinds else np.float64).reshape(
-        points.shape
-    )
 
 
 if __name__ == "__main__":

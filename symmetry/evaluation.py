@@ -289,7 +289,7 @@ def summarize(metrics: Mapping[str, Array | None]) -> dict[str, float | None]:
     standard deviation is the sample's, with S − 1; of one copy it is None.
     """
     summary: dict[str, float | None] = {}
-    for name, values in metrics.items():
+    for name, values in sorted(metrics.items(), key=lambda of: "." in of[0]):  # columns last
         mean = spread = None
         if values is not None:
             rounded = _to_digits if "." in name else _to_decimals

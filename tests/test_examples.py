@@ -139,5 +139,5 @@ def test_a_csv_that_cannot_be_used_stops_before_anything_is_trained(clone):
 def test_diamonds_are_fetched_from_the_package_that_has_them(clone):
     clone.dvc("repro", "examples/diamonds/dvc.yaml:generate")
     metrics = clone.text("examples/diamonds/diamonds.csv").splitlines()
-    assert metrics[0] == "carat,depth,table,x,y,z,log_price"
+    assert metrics[0] == "carat,cut,color,clarity,depth,table,price,x,y,z"
     assert len(metrics) == 53_917 + 1

@@ -127,6 +127,30 @@ def test_what_cannot_have_partners_is_refused_and_nothing_written(fitted, table,
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_partners_hold_values_of_the_table_and_keep_the_columns_that_are_held(table, tmp_path):
+    path, learner = tmp_path / "table.csv", tmp_path / "learner.safetensors"
+    roads = np.random.default_rng(1).choice(["dry", "wet", "NA"], len(table))
+    steps = np.random.default_rng(2).integers(1, 6, len(table))
+    wide = table.assign(road=roads, step=steps, share=100 * (table["mass"] - 1) / 2)
+    wide.to_csv(path, index=False)
+    kinds = "--column", "share=0:100", "--column", "step=category", "--hold", "mass,road"
+    fit(path, learner, *kinds)
+    partners(learner, path, tmp_path / "partners.csv", "-n", "3")
+    found = pd.read_csv(tmp_path / "partners.csv", keep_default_na=False)
+    assert found["road"].tolist() == found["own_road"].tolist() == [*roads.repeat(3)]
+    np.testing.assert_allclose(found["mass"], table["mass"].repeat(3), rtol=1e-6)
+    assert set(found["step"]) == {1, 2, 3, 4, 5}
+    assert found["share"].between(0, 100).all()
+    assert found["acceleration"].nunique() > 1000
+    for words, said in (
+        (("--hold", "force"), "'force'"),
+        (("--column", "mass=price"), "'price'"),
+        (("--column", "share=0:50"), "declared to lie from 0 to 50"),
+    ):
+        assert said in refusal(fit, path, tmp_path / "other.safetensors", *words)
+    assert not (tmp_path / "other.safetensors").exists()
+
+
 def test_a_report_of_a_learner_is_one_file_with_the_tables_rows(fitted, table, tmp_path):
     main(["report", str(fitted[1]), str(fitted[0]), "-o", str(tmp_path / "report.html")])
     page = (tmp_path / "report.html").read_text()
