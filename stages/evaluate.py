@@ -19,6 +19,7 @@ def main() -> None:
     params = read_params()
     model = load(f"models/{key}/weights.safetensors")
     generator = torch.Generator().manual_seed(params.evaluate.seed)
+    training = read_dataset("data/train.npz") if params.data.finite else None
     evaluation = evaluate(
         model,
         read_dataset("data/test.npz"),
@@ -27,12 +28,11 @@ def main() -> None:
         critic_steps=params.evaluate.critic_steps,
         generator=generator,
         refine=params.evaluate.refine,
+        training=training,
     )
     known = evaluation.metrics
-    if params.data.finite:
-        training, validation = (
-            read_dataset(f"data/{part}.npz") for part in ("train", "validation")
-        )
+    if training is not None:
+        validation = read_dataset("data/validation.npz")
         gap = generalisation_gap(model, training, validation, generator)
         known = {**known, "generalisation_gap": gap}
     metrics = summarize(known)

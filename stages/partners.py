@@ -16,8 +16,9 @@ from stages import plain_errors
 from symmetry.artifacts import read_dataset
 from symmetry.checkpoints import load
 from symmetry.data import Array, Table
+from symmetry.kinds import possible
 from symmetry.models import Model
-from symmetry.sheets import Sheet, read_names, read_pieces, write_pieces
+from symmetry.sheets import Sheet, Values, read_names, read_pieces, write_pieces
 from symmetry.symmetries import partners, strayed
 
 AT_ONCE = 2**15  # partners; so many take the memory, however many there are in all
@@ -67,6 +68,7 @@ def main() -> None:
     if arguments.bad_rows is not None:
         table = replace(table, bad_rows=arguments.bad_rows, most_dropped=1)
     needed, known = columns(read_names(arguments.rows, table), arguments.rows, model)
+    categories = values_of(model)
     place = arguments.pool or arguments.model.absolute().parents[2] / "data" / "validation.npz"
     pool = torch.as_tensor(read_dataset(place).x, dtype=torch.float32)
     generator = torch.Generator().manual_seed(arguments.seed)
@@ -74,7 +76,9 @@ def main() -> None:
 
     def found() -> Iterator[dict[str, NDArray[np.generic]]]:
         nonlocal rows, strangers
-        pieces = read_pieces(arguments.rows, needed, table, optional=known, say=said.append)
+        pieces = read_pieces(
+            arguments.rows, needed, table, optional=known, categories=categories, say=said.append
+        )
         with tqdm(total=100, unit="%", disable=not sys.stderr.isatty()) as bar:
             for part in parts_of(pieces, max(1, AT_ONCE // arguments.count)):
                 yield of_rows(model, part, known, arguments.count, copy, generator, pool)
@@ -103,13 +107,30 @@ def names(model: Model) -> tuple[Sequence[str], Sequence[str]]:
     return [f"x{i + 1}" for i in range(sizes.x)], [f"y{i + 1}" for i in range(sizes.y)]
 
 
+def targets(model: Model) -> Sequence[str]:
+    """Returns the names of the columns of y in a table: those of the data, or that of a class."""
+    return names(model)[1] if model.units is None else model.units.target_names
+
+
+def values_of(model: Model) -> dict[str, Values]:
+    """Lists the values that categories of x, and a class, may have."""
+    if model.units is None:
+        return {}
+    kinds = zip(model.units.x.names, model.units.x.kinds, strict=False)
+    values = {name: kind.members for name, kind in kinds if kind.is_category}
+    if model.units.target is not None:
+        values[model.units.target.name] = model.units.target.classes
+    return {name: Values(list(map(str, own)), closed=True) for name, own in values.items()}
+
+
 def columns(found: Sequence[str], path: Path, model: Model) -> tuple[list[str], list[str]]:
     """Chooses the columns that a model needs, x and, where it decodes from it, y; and other y.
 
     Raises:
         ValueError: If the file has too few columns, or lacks one that the model knows by name.
     """
-    x_size, y_size = model.sizes.x, model.sizes.y if model.decodes_from_y else 0
+    y_names = targets(model)
+    x_size, y_size = model.sizes.x, len(y_names) if model.decodes_from_y else 0
     if len(found) < x_size + y_size:
         raise ValueError(
             f"{path} has {len(found)} columns; the model takes {x_size} of x"
@@ -117,14 +138,14 @@ def columns(found: Sequence[str], path: Path, model: Model) -> tuple[list[str], 
         )
     if model.units is None:
         return list(found[: x_size + y_size]), []
-    needed = [*model.units.x.names, *(model.units.y.names if y_size else ())]
+    needed = [*model.units.x.names, *(y_names if y_size else ())]
     absent = [name for name in needed if name not in found]
     if absent:
         raise ValueError(
             f"{path} has no column {', '.join(map(repr, absent))}, which the model was "
             f"trained on; it has {', '.join(map(repr, found))}"
         )
-    return needed, [name for name in model.units.y.names if name in found and not y_size]
+    return needed, [name for name in y_names if name in found and not y_size]
 
 
 def parts_of(pieces: Iterable[Sheet], size: int) -> Iterator[Sheet]:
@@ -145,6 +166,7 @@ def far(model: Model, numbers: Array) -> NDArray[np.bool_]:
         return np.zeros(len(numbers), bool)
     columns = model.units.x
     distance = np.abs(numbers[:, : len(columns.names)] - columns.mean) / columns.std
+    distance[:, [kind.is_category for kind in columns.kinds] or []] = 0  # all of them were seen
     return np.asarray((distance > FAR).any(1))
 
 
@@ -160,14 +182,23 @@ def of_rows(
     """Finds the partners of rows with a model of one copy, as columns by name."""
     x_names, y_names = names(model)
     size = len(x_names)
-    rows = torch.as_tensor(sheet.numbers, dtype=torch.float32)
-    x, y = rows[:, :size], rows[:, size : size + len(y_names)] if model.decodes_from_y else None
-    found = partners(model, x, count, generator, pool=pool, y=y)
+    kinds = model.units.x.kinds if model.units else ()
+    target = model.units.target if model.units else None
+    x, y = sheet.numbers[:, :size], None
+    if model.decodes_from_y:
+        given = sheet.numbers[:, size : size + len(targets(model))]
+        y = _float32(target.indicators(given[:, 0]) if target else given)
+    found = partners(model, _float32(x), count, generator, pool=pool, y=y)
     moved = found[0].transpose(0, 1).flatten(0, 1)  # (n · count, x_size)
-    before = predictions(model, x).repeat_interleave(count, 0)
+    points = possible(moved.numpy(), kinds)
+    whole = x.repeat(count, 0)
+    held = [column for column, kind in enumerate(kinds) if kind.held]
+    points = points.astype(np.float64) if held else points
+    points[:, held] = whole[:, held]
+    before = predictions(model, _float32(x)).repeat_interleave(count, 0)
     after = predictions(model, moved)
     predicted = [f"{name}_hat" for name in y_names[: after.shape[1]]]
-    own = [*x_names, *(y_names if model.decodes_from_y else known)]
+    own = [*x_names, *(targets(model) if model.decodes_from_y else known)]
     table: dict[str, NDArray[np.generic]] = {}
 
     def add(name: str, values: NDArray[np.generic]) -> None:
@@ -177,17 +208,30 @@ def of_rows(
 
     add("row", sheet.rows.repeat(count))
     add("copy", np.full(len(moved), copy))
-    table |= zip(x_names, moved.numpy().T, strict=True)
+    texts = values_of(model)
+
+    def in_words(name: str, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        if name not in texts:
+            return values
+        words: NDArray[np.generic] = np.array([*texts[name].known, ""], dtype=object)
+        places = np.nan_to_num(values.astype(np.float64), nan=len(words) - 1)
+        return np.asarray(words[places.round().astype(int)])
+
+    table |= {name: in_words(name, one) for name, one in zip(x_names, points.T, strict=True)}
     for name, values in zip(predicted, after.numpy().T, strict=True):
         add(name, values)
     if predicted:
         add("change", (after - before).abs().sum(1).numpy())
-        add("astray", strayed(model, x, found)[0].T.flatten().numpy())
+        add("astray", strayed(model, _float32(x), found)[0].T.flatten().numpy())
     for name, values in zip(own, sheet.numbers.T, strict=True):
-        add(f"own_{name}", values.repeat(count))
+        add(f"own_{name}", in_words(name, values).repeat(count))
     for name, values in zip(predicted, before.numpy().T, strict=True):
         add(f"own_{name}", values)
     return table
+
+
+def _float32(rows: Array) -> Tensor:
+    return torch.as_tensor(rows, dtype=torch.float32)
 
 
 def predictions(model: Model, x: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def main() -> None:
     key = arguments.model or params.model
     test = read_dataset("data/test.npz")
     arrays = read_arrays(f"evaluations/{key}.npz", ("partners", "orbits"))
-    model = load(f"models/{key}/weights.safetensors").double()
+    model = load(f"models/{key}/weights.safetensors").alone(0).double()
 
     def predict(x: Array) -> Array:
         y_hat = model.prediction(torch.from_numpy(x))

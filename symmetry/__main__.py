@@ -22,8 +22,10 @@ from tqdm import tqdm
 from symmetry import SymmetryLearner, __version__
 from symmetry.artifacts import write_bytes
 from symmetry.data import Table
+from symmetry.frames import in_words
+from symmetry.kinds import Kind
 from symmetry.report import of_learner
-from symmetry.sheets import read_names, read_pieces, read_sheet, write_pieces
+from symmetry.sheets import Values, read_names, read_pieces, read_sheet, write_pieces
 from symmetry.symmetries import ASTRAY
 from symmetry.tasks.file import File
 
@@ -60,6 +62,16 @@ def _parser() -> ArgumentParser:
     fit.add_argument("--y", type=_listed, required=True, metavar="NAMES", help="such as a,b")
     fit.add_argument("--x", type=_listed, metavar="NAMES", help="[all columns but y]")
     fit.add_argument("-o", "--output", type=Path, required=True, help=".safetensors to write")
+    fit.add_argument("--hold", type=_listed, default=[], metavar="NAMES", help="x that stays")
+    fit.add_argument(
+        "--column",
+        dest="columns",
+        type=_kind,
+        action="append",
+        default=[],
+        metavar="NAME=KIND",
+        help="number, integer, category, or LOW:HIGH of a closed range [what it looks like]",
+    )
     fit.add_argument("--separator", default=",", help="of the cells of a csv file [,]")
     fit.add_argument("--decimal", default=".", help="sign before decimals [.]")
     fit.add_argument("--thousands", help="sign between groups of three digits [none]")
@@ -110,6 +122,14 @@ def _listed(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
 
+def _kind(text: str) -> tuple[str, Any]:
+    name, _, kind = text.rpartition("=")
+    try:
+        return name, [float(end) for end in kind.split(":")] if ":" in kind else kind
+    except ValueError:
+        raise ArgumentTypeError(f"found {text!r}; allowed: NAME=KIND or NAME=LOW:HIGH") from None
+
+
 def _param(text: str) -> tuple[str, Any]:
     key, _, value = text.partition("=")
     try:
@@ -128,6 +148,8 @@ def _fit(arguments: Namespace) -> None:
         path=str(arguments.table),
         x=arguments.x or [name for name in names if name not in arguments.y],
         y=arguments.y,
+        columns=dict(arguments.columns),
+        hold=arguments.hold,
         separator=arguments.separator,
         decimal=arguments.decimal,
         thousands=arguments.thousands,
@@ -139,13 +161,17 @@ def _fit(arguments: Namespace) -> None:
     )
     # The parts are put together again: the learner splits for itself.
     parts = [part for _, part in task.parts()]
-    x = pd.DataFrame(np.concatenate([part.x for part in parts]), columns=task.x)
-    y = pd.DataFrame(np.concatenate([part.y for part in parts]), columns=task.y)
+    units = parts[0].units
+    assert units is not None
+    x = in_words(np.concatenate([part.x for part in parts]), units.x.names, units.x.kinds)
+    y = pd.DataFrame(np.concatenate([part.y for part in parts]), columns=units.y.names)
     learner = SymmetryLearner(
         seeds=arguments.seeds,
         params=dict(arguments.params),
+        columns={name: kind for name, kind in task.columns.items() if name in task.x},
+        hold=task.hold,
         random_state=arguments.random_state,
-    ).fit(x, y)
+    ).fit(x, y if units.target is None else units.target.of(y.to_numpy()))
     # So that `partners` reads other tables as this one was read.
     learner.units_ = replace(learner.units_, table=task.table)
     learner.save(arguments.output)
@@ -161,20 +187,23 @@ def _number_or_text(value: str) -> float | str:
 
 def _partners(arguments: Namespace) -> None:
     learner = SymmetryLearner.load(arguments.learner)
-    x, y = learner.units_.x.names, learner.units_.y.names
+    x, y, texts = learner.units_.x.names, learner.units_.target_names, _texts(learner)
     table = learner.units_.table or Table()
     known = [name for name in read_names(arguments.table, table) if name in y]
     rows, said = 0, list[str]()
 
     def found() -> Iterator[dict[str, NDArray[np.generic]]]:
         nonlocal rows
-        pieces = read_pieces(arguments.table, x, table, optional=known, say=said.append)
+        pieces = read_pieces(
+            arguments.table, x, table, optional=known, categories=texts, say=said.append
+        )
         with tqdm(total=100, unit="%", disable=not sys.stderr.isatty()) as bar:
             for piece in pieces:
                 size = max(1, AT_ONCE // max(1, arguments.n))
                 for start in range(0, len(piece.rows), size):
                     some = slice(start, start + size)
-                    own = pd.DataFrame(piece.numbers[some], piece.rows[some], [*x, *known])
+                    own = _in_words(learner, piece.numbers[some], [*x, *known])
+                    own.index = pd.Index(piece.rows[some])
                     yield _beside(learner, own, arguments.n)
                     rows += len(own)
                 bar.update(int(100 * piece.read) - bar.n)
@@ -187,23 +216,49 @@ def _report(arguments: Namespace) -> None:
     if arguments.output.suffix != ".html" or arguments.output.is_dir():
         raise ValueError(f"--output is {arguments.output}; allowed: a file, NAME.html")
     learner = SymmetryLearner.load(arguments.learner)
-    x, y = learner.units_.x.names, learner.units_.y.names
-    sheet = read_sheet(arguments.table, [*x, *y], learner.units_.table or Table())
-    rows, target = np.split(sheet.numbers, [len(x)], axis=1)
-    page = of_learner(learner, pd.DataFrame(rows, columns=x), target)
+    x, y = list(learner.units_.x.names), list(learner.units_.target_names)
+    table = learner.units_.table or Table()
+    sheet = read_sheet(arguments.table, [*x, *y], table, categories=_texts(learner))
+    rows = _in_words(learner, sheet.numbers, [*x, *y])
+    page = of_learner(learner, rows[x], rows[y])
     write_bytes(arguments.output, page.encode())
     print(arguments.output)
+
+
+def _texts(learner: SymmetryLearner) -> dict[str, Values]:
+    # The values that categories, and a class, may have.
+    units = learner.units_
+    kinds = zip(units.x.names, units.x.kinds, strict=False)
+    texts = {name: kind.members for name, kind in kinds if kind.is_category}
+    if units.target is not None:
+        texts[units.target.name] = units.target.classes
+    return {name: Values(list(map(str, own)), closed=True) for name, own in texts.items()}
+
+
+def _in_words(
+    learner: SymmetryLearner, numbers: NDArray[np.float64], names: Sequence[str]
+) -> pd.DataFrame:
+    # Rows as they stand in a table, of columns of x and then of y.
+    units = learner.units_
+    kinds = list(units.x.kinds or [Kind()] * len(units.x.names))
+    if units.target is not None:
+        kinds.append(Kind("category", units.target.classes))
+    return in_words(numbers, names, kinds)
 
 
 def _beside(
     learner: SymmetryLearner, own: pd.DataFrame, count: int
 ) -> dict[str, NDArray[np.generic]]:
     # The partners of rows, and the rows beside them, as columns by name.
-    x, hats = list(learner.units_.x.names), [f"{name}_hat" for name in learner.units_.y.names]
+    x, units = list(learner.units_.x.names), learner.units_
+    hats = [f"{name}_hat" for name in units.y.names]
     moved = learner.partners(own[x], count)
     assert isinstance(moved, pd.DataFrame)
     for rows in (own, moved):
-        rows[hats] = np.reshape(learner.predict(rows[x]), (len(rows), -1))
+        found = learner.predict(rows[x])
+        if units.target is not None:
+            found = learner.predict_proba(rows[x])[:, 1:]
+        rows[hats] = np.reshape(found, (len(rows), -1))
     beside = own.loc[moved.index.get_level_values("row")]
     change = np.abs(moved[hats].to_numpy() - beside[hats].to_numpy()) / learner.units_.y.std
     moved["astray"] = (change > ASTRAY).any(1)

@@ -6,6 +6,7 @@ __all__ = [
     "Columns",
     "Dataset",
     "Table",
+    "Target",
     "Units",
     "copies_of",
     "cut",
@@ -19,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from symmetry.kinds import Kind, Value
 
 Array = NDArray[np.float64]
 
@@ -98,19 +101,29 @@ class Columns:
         names: The name of each column.
         mean: The mean of each column, in its own unit.
         std: The standard deviation of each column, in its own unit.
+        kinds: The kind of each column; none if all are numbers and none is held.
     """
 
     names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    kinds: tuple[Kind, ...] = ()
 
     @classmethod
-    def of(cls, rows: Array, names: Sequence[str], *, resolution: float = RESOLUTION) -> "Columns":
+    def of(
+        cls,
+        rows: Array,
+        names: Sequence[str],
+        kinds: Sequence[Kind] = (),
+        *,
+        resolution: float = RESOLUTION,
+    ) -> "Columns":
         """Takes the statistics of rows, with shape (n, columns).
 
         Arguments:
             rows: The rows.
             names: The name of each column.
+            kinds: The kind of each column, if any is more than a number.
             resolution: The least standard deviation, as a share of the mean; that of float32 by
                 default, in which models standardise.
 
@@ -135,7 +148,23 @@ class Columns:
                     f"to ±{furthest:.3g}; allowed: at least {SMALLEST:g} and at most {LARGEST:g}; "
                     "give it in another unit"
                 )
-        return cls(tuple(names), mean, std)
+        plain = all(kind == Kind() for kind in kinds)
+        return cls(tuple(names), mean, std, () if plain else tuple(kinds))
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Columns":
+        """Rebuilds columns from what json keeps of them.
+
+        Raises:
+            KeyError: If something is missing.
+            TypeError: If something is of the wrong type.
+            ValueError: If a kind is none, or there are not as many as columns.
+        """
+        names, mean, std = (tuple(content[part]) for part in ("names", "mean", "std"))
+        kinds = tuple(map(Kind.from_json, content.get("kinds", ())))  # older ones lack them
+        if len(kinds) not in (0, len(names)):
+            raise ValueError(f"the units have {len(kinds)} kinds of {len(names)} columns")
+        return cls(names, mean, std, kinds)
 
 
 def _moments(column: Array) -> tuple[float, float]:
@@ -147,6 +176,53 @@ def _moments(column: Array) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
+class Target:
+    """Names a class that is to be predicted.
+
+    Arguments:
+        name: The name of its column in the table.
+        classes: Its values; at least two.
+
+    Raises:
+        ValueError: If there are fewer.
+    """
+
+    name: str
+    classes: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise ValueError(
+                f"column {self.name!r} of y has one class, {self.classes}; at least 2 are needed"
+            )
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Target":
+        """Rebuilds it from what json keeps of it.
+
+        Raises:
+            KeyError: If something is missing.
+            TypeError: If something is of the wrong type.
+        """
+        return cls(str(content["name"]), tuple(content["classes"]))
+
+    def columns(self) -> Columns:
+        """Names the columns of y that stand for the class; they are not standardised."""
+        names = tuple(f"{self.name}={value}" for value in self.classes[1:])
+        return Columns(names, (0.0,) * len(names), (1.0,) * len(names))
+
+    def indicators(self, codes: Array) -> Array:
+        """Spreads the places of the classes, with shape (n,), to shape (n, classes - 1)."""
+        indicators: Array = (codes[:, None] == np.arange(1, len(self.classes))) * 1.0
+        return indicators
+
+    def of(self, indicators: Array) -> NDArray[Any]:
+        """Names the class of each row of indicators, or the likeliest by probabilities."""
+        chances = np.column_stack([1 - indicators.sum(1), indicators])
+        return np.asarray(np.array(self.classes)[chances.argmax(1)])
+
+
+@dataclass(frozen=True)
 class Units:
     """Holds the columns of x and of y, with the statistics of the training rows.
 
@@ -154,11 +230,19 @@ class Units:
         x: The columns of x.
         y: The columns of y.
         table: How the table was read that had them; None if they were drawn.
+        target: The class that y is, whose columns are then 1 for rows of a class and else 0,
+            without the first class; None if y is of numbers.
     """
 
     x: Columns
     y: Columns
     table: Table | None = None
+    target: Target | None = None
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The names of the columns of y in a table: those of the numbers, or that of a class."""
+        return self.y.names if self.target is None else (self.target.name,)
 
     @classmethod
     def from_json(cls, content: Any) -> "Units":
@@ -168,14 +252,17 @@ class Units:
             ValueError: If the content is not that of units.
         """
         try:
-            x, y = (
-                Columns(*(tuple(content[side][part]) for part in ("names", "mean", "std")))
-                for side in ("x", "y")
-            )
+            x, y = (Columns.from_json(content[side]) for side in ("x", "y"))
             table = content.get("table")  # units written before there were tables lack it
+            target = content.get("target")
         except (KeyError, TypeError) as error:
             raise ValueError(f"the units lack something or hold what is none: {error}") from None
-        return cls(x, y, None if table is None else Table.from_json(table))
+        return cls(
+            x,
+            y,
+            None if table is None else Table.from_json(table),
+            None if target is None else Target.from_json(target),
+        )
 
 
 @dataclass(frozen=True)

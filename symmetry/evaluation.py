@@ -13,8 +13,10 @@ from torch import Tensor
 
 from symmetry.data import Columns, Dataset
 from symmetry.estimators import mutual_information_bits, whiten
+from symmetry.kinds import Kind
 from symmetry.models import Critics, Model, Sizes
 from symmetry.probes import fresh_critic_nats, leak_r2
+from symmetry.realism import nearest_distance, new_combinations
 from symmetry.referee import (
     Coverage,
     Estimate,
@@ -72,6 +74,7 @@ def evaluate(
     generator: torch.Generator,
     refine: int = REFINE,
     drawn: bool = True,
+    training: Dataset | None = None,
 ) -> Evaluation:
     r"""Computes the metrics of each copy of a model.
 
@@ -93,7 +96,13 @@ def evaluate(
     ``partner_coverage`` is how partners differ from the rows nearest in predicted y, with
     ``partner_coverage_floor`` for chance; ``strayed_share`` is the share of partners whose
     predicted y is not their row's; ``spread.<name>`` is how far a column moves among partners,
-    as a share of its standard deviation.
+    as a share of its standard deviation. Where columns are held there is no coverage, since the
+    rows around differ in these.
+
+    Where y is a class, ``log_loss`` in nats and ``accuracy`` are those of the prediction. Where
+    columns hold few values, ``new_combinations_share`` is the share of partners whose categories
+    together stand in no training row, and ``row_distance`` their distance to the nearest one, see
+    :mod:`~symmetry.realism`; with ``_of_rows`` the same of the test rows.
 
     Where the truth is known, ``symmetry_error`` is :math:`\overline{|m(x') - m(x)|}`, averaged
     over the levels m too, and ``symmetry_error_decoded`` the same before refinement;
@@ -111,6 +120,7 @@ def evaluate(
         refine: The steps by which partners are refined; 0 for none.
         drawn: Whether figures will be drawn; if not, there are no arrays, which take a third of
             the time.
+        training: The training rows, beside which partners with categories are held.
 
     Raises:
         ValueError: If the sizes of the data are not those of the model.
@@ -180,8 +190,15 @@ def evaluate(
         metrics["outside_share"] = truth.outside(points).mean(-1)
     moved = partners_of(JUDGED, JUDGING)
     lost = None if y_hat is None else _numpy(strayed(model, rows[:JUDGED], moved)).mean((1, 2))
-    judged, said = _judged(dataset, _numpy(moved), y_hat, lost, metrics["leak_r2"], generator)
+    judged, said = _judged(
+        dataset, _numpy(moved), y_hat, lost, metrics["leak_r2"], generator, bool(model.held)
+    )
     metrics |= judged
+    if model.predicts_class and y_hat is not None:
+        metrics |= _class_errors(y_hat, y)
+    if training is not None and model.discrete is not None and model.units is not None:
+        kinds = model.units.x.kinds
+        metrics |= _realism(_numpy(moved), dataset.x[:JUDGED], training.x, kinds)
     if model.units is not None:
         metrics |= _errors_of_columns("x_mae", model.units.x, x_hat - x)
         if y_hat is not None:
@@ -312,6 +329,29 @@ def _fresh_critic_nats(z0: Tensor, y: Tensor, steps: int, generator: torch.Gener
     return _numpy(dependence)
 
 
+def _class_errors(y_hat: Tensor, y: Tensor) -> Metrics:
+    chances, truth = (torch.cat([1 - of.sum(-1, keepdim=True), of], -1) for of in (y_hat, y))
+    true = truth.argmax(-1, keepdim=True)
+    loss = -chances.gather(-1, true).clamp_min(1e-7).log()
+    hits = chances.argmax(-1, keepdim=True) == true
+    return {"log_loss": _numpy(loss.mean((1, 2))), "accuracy": _numpy(hits.double().mean((1, 2)))}
+
+
+def _realism(moved: Array, rows: Array, training: Array, kinds: Sequence[Kind]) -> Metrics:
+    # Of partners with shape (S, count, m, d), of which one a row is enough for the distance.
+    metrics: Metrics = {
+        "row_distance": np.array(
+            [nearest_distance(copy[0], training, kinds).mean() for copy in moved]
+        ),
+        "row_distance_of_rows": nearest_distance(rows, training, kinds).mean().repeat(len(moved)),
+    }
+    if any(kind.is_category for kind in kinds):
+        metrics["new_combinations_share"] = new_combinations(moved, training, kinds)
+        of_rows = new_combinations(rows[None], training, kinds)
+        metrics["new_combinations_share_of_rows"] = of_rows.repeat(len(moved))
+    return metrics
+
+
 def _judged(
     dataset: Dataset,
     moved: Array,
@@ -319,6 +359,7 @@ def _judged(
     lost: Array | None,
     leak: Array | None,
     generator: torch.Generator,
+    held: bool,
 ) -> tuple[Metrics, Verdict]:
     # What the referee finds of the partners of each copy, with shape (S, count, rows, dim x), and
     # its verdict on their mean.
@@ -350,9 +391,13 @@ def _judged(
     metrics["partner_coverage_floor"] = np.array([covered.floor for _, covered in copies])
     metrics["strayed_share"] = lost
     readings, floors, excesses = zip(*(covered for _, covered in copies), strict=True)
+    if held:  # the rows around differ in what is held, and so do not show how far to spread
+        metrics |= {"partner_coverage": None, "partner_coverage_floor": None}
     said = verdict(
         {name: _mean([figures[name] for figures, _ in copies]) for name in copies[0][0]},
-        Coverage(float(np.mean(readings)), float(np.mean(floors)), _mean(excesses)),
+        None
+        if held
+        else Coverage(float(np.mean(readings)), float(np.mean(floors)), _mean(excesses)),
         np.mean([column_spread(points, dataset.x[: points.shape[1]]) for points in moved], 0),
         None if leak is None else float(leak.mean()),
         0.0 if lost is None else float(lost.mean()),

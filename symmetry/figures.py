@@ -100,7 +100,7 @@ def reconstruction(
             axes.set_title(title)
             pair.append(axes)
             if "against" in title:
-                axes.axline((0, 0), slope=1, color="0.6", lw=1, zorder=0)
+                axes.axline(2 * [points[:, 0].mean()], slope=1, color="0.6", lw=1, zorder=0)
             elif side == "x" and len(x_names) > 1:
                 axes.set(xlabel=_label(x_names[0]), ylabel=_label(x_names[1]))
         # A pair shares its scale, so that errors show.

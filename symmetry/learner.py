@@ -4,9 +4,9 @@ __all__ = ["SymmetryLearner"]
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,15 +21,26 @@ from sklearn.base import (
     RegressorMixin,
     TransformerMixin,
 )
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from symmetry.artifacts import read_tensors, write_tensors
 from symmetry.checkpoints import described, rebuilt
-from symmetry.data import MOST_HELD_OUT, Array, Columns, Dataset, Units, copies_of, cut
+from symmetry.data import MOST_HELD_OUT, Array, Columns, Dataset, Target, Units, copies_of, cut
 from symmetry.evaluation import evaluate
 from symmetry.fitting import fit
+from symmetry.frames import (
+    as_declared,
+    check_names,
+    class_in,
+    in_numbers,
+    in_values,
+    kinds_in,
+    texts_in,
+)
+from symmetry.kinds import Declared, Kind, codes_of, possible
 from symmetry.models import Model
 from symmetry.params import for_table
 from symmetry.referee import FEWEST_ROWS
@@ -61,6 +72,11 @@ class SymmetryLearner(
             "stib".
         params: What shall be other than by default in the model's block of params.yaml, such as
             ``{"steps": 2000}``; see :mod:`~symmetry.params`.
+        columns: What columns are, by name, where it is not what they look like: "number",
+            "integer", "category", or the two ends of a closed range; see
+            :func:`~symmetry.kinds.kind_of`. Texts and booleans of a DataFrame are categories, and
+            a category of y is a class to predict. Columns without names are x1, x2, …, and y1.
+        hold: The names of the columns that partners keep exactly; STIB_FLOW alone can.
         seeds: How many copies are trained at once; the best on the validation rows is kept.
         validation_share: The share of the rows that select the weights; at most 20,000.
         test_share: The share of the rows that are held out for ``summary_``, likewise. Copies of
@@ -76,7 +92,9 @@ class SymmetryLearner(
             Under ``verdict`` it says in words how well the symmetry was found. It has no figures
             where fewer than 40 rows were held out.
         model_: The trained model, of standardised x and y.
-        units_: How x and y are standardised, in float64.
+        units_: How x and y are standardised, in float64, and the kinds of their columns; those of
+            few values are left as they are.
+        classes_: The classes of y, where it is one.
         seed_: The seed of all draws.
         n_features_in_: The number of columns of x.
         feature_names_in_: Their names, where x came with names.
@@ -98,6 +116,8 @@ class SymmetryLearner(
         model: str = "stib_flow",
         *,
         params: Mapping[str, Any] | None = None,
+        columns: Mapping[str, Declared] | None = None,
+        hold: Sequence[str] = (),
         seeds: int = 1,
         validation_share: float = 0.1,
         test_share: float = 0.2,
@@ -107,6 +127,8 @@ class SymmetryLearner(
     ) -> None:
         self.model = model
         self.params = params
+        self.columns = columns
+        self.hold = hold
         self.seeds = seeds
         self.validation_share = validation_share
         self.test_share = test_share
@@ -118,7 +140,7 @@ class SymmetryLearner(
         """Trains on most rows and judges on those held out.
 
         Arguments:
-            X: The inputs, with shape (n, d), or a DataFrame.
+            X: The inputs, with shape (n, d), or a DataFrame, which may have columns of texts.
             y: The targets, with shape (n,) or (n, k), or a Series or DataFrame.
 
         Raises:
@@ -126,10 +148,13 @@ class SymmetryLearner(
                 too few rows, or hold what is no finite number or a column that is constant.
             FloatingPointError: If the training diverges.
         """
+        declared = as_declared(self.columns)
+        categories = texts_in(X, declared)
+        chosen_class, codes = class_in(y, declared) or (None, y)
         table, target = validate_data(
             self,
-            X,
-            y,
+            in_numbers(X, categories),
+            codes,
             dtype=np.float64,
             multi_output=True,
             y_numeric=True,
@@ -140,6 +165,9 @@ class SymmetryLearner(
         x_names = getattr(self, "feature_names_in_", _numbered("x", table.shape[1]))
         y_names = _names(y) or _numbered("y", target.shape[1])
         self._check_settings()
+        check_names(x_names, y_names, declared, self.hold)
+        if chosen_class is not None:
+            target = chosen_class.indicators(target[:, 0])
         params = for_table(
             self.model,
             table.shape[1],
@@ -150,14 +178,21 @@ class SymmetryLearner(
         )
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         rows = self._split(np.column_stack([table, target]))
+        _keep_values(rows, table, [name in categories for name in x_names])
         chosen = rows["train"]
-        self.units_ = Units(
-            Columns.of(table[chosen], x_names, resolution=RESOLUTION),
-            Columns.of(target[chosen], y_names, resolution=RESOLUTION),
+        kinds = kinds_in(x_names, table, target[:, 0], chosen, categories, declared, self.hold)
+        of_x = Columns.of(table[chosen], x_names, kinds, resolution=RESOLUTION)
+        of_y = (
+            chosen_class.columns()
+            if chosen_class is not None
+            else Columns.of(target[chosen], y_names, resolution=RESOLUTION)
         )
+        self.units_ = Units(_unscaled(of_x), of_y, target=chosen_class)
+        if chosen_class is not None:
+            self.classes_ = np.array(chosen_class.classes)
         # Standardised here, in float64, so that the model has but to name the columns.
         seen_x, seen_y = _standardised(table, self.units_.x), _standardised(target, self.units_.y)
-        units = Units(_standard(self.units_.x), _standard(self.units_.y))
+        units = Units(_standard(of_x), _standard(of_y), target=chosen_class)
         training, validation = (
             Dataset(seen_x[rows[part]], seen_y[rows[part]], units=units)
             for part in ("train", "validation")
@@ -171,24 +206,53 @@ class SymmetryLearner(
             self.summary_ = {"verdict": said}
         else:
             test = Dataset(seen_x[held], seen_y[held], units=units)
-            self.summary_ = self._judged(best, test, generator)
+            self.summary_ = self._judged(best, test, training, generator)
         kept = torch.randperm(len(training), generator=generator)[:POOL].numpy()
         self._pool = _float32(training.x[kept])
         self._range = np.stack([table[chosen].min(0), table[chosen].max(0)])
         self.model_ = best.cpu()
         return self
 
-    def predict(self, X: ArrayLike) -> Array:
-        """Predicts ŷ, with the shape that y had.
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Predicts ŷ, with the shape that y had; of a class the likeliest.
 
         Raises:
             ValueError: If the model predicts no y, as CVAE and CVIB, or X is not as in the fit.
         """
+        check_is_fitted(self)
+        if self.units_.target is not None:
+            chances = self.predict_proba(X)
+            likeliest: NDArray[Any] = self.classes_[chances.argmax(1)]
+            return likeliest if self._flat_y else likeliest[:, None]
+        y_hat = self._predicted(X)
+        return y_hat[:, 0] if self._flat_y else y_hat
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Predicts the probability of each class, with shape (n, classes).
+
+        Raises:
+            ValueError: As :meth:`predict`, or if y is no class.
+        """
+        check_is_fitted(self)
+        if self.units_.target is None:
+            raise ValueError("y is no class, of which there would be probabilities")
+        others = self._predicted(X)
+        chances: Array = np.column_stack([1 - others.sum(1), others]).clip(0, 1)
+        return chances
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Computes R² of the prediction, or of a class its accuracy."""
+        check_is_fitted(self)
+        if self.units_.target is None:
+            return float(super().score(X, y, sample_weight))
+        found = np.ravel(self.predict(X))
+        return float(accuracy_score(np.ravel(y), found, sample_weight=sample_weight))
+
+    def _predicted(self, X: ArrayLike) -> Array:
         seen = self._seen(X)
         if self.model_.decodes_from_y:
             raise ValueError(f"{self.model_.key} predicts no y: it decodes from it")
-        y_hat = _in_units(self._coded(seen, predicted=True), self.units_.y)
-        return y_hat[:, 0] if self._flat_y else y_hat
+        return _in_units(self._coded(seen, predicted=True), self.units_.y)
 
     def transform(self, X: ArrayLike) -> Array:
         """Computes Z0, what x holds besides y, with shape (n, dim Z0).
@@ -200,7 +264,7 @@ class SymmetryLearner(
 
     def partners(
         self, X: ArrayLike, count: int = 20, y: ArrayLike | None = None
-    ) -> Array | pd.DataFrame:
+    ) -> NDArray[Any] | pd.DataFrame:
         """Draws other inputs with the same target; see :func:`~symmetry.symmetries.partners`.
 
         The same call gives the same partners.
@@ -218,7 +282,7 @@ class SymmetryLearner(
             ValueError: If the model needs y and it is not given, X or y is not as in the fit, or
                 the count is not a whole number above 0.
         """
-        x, level = self._given(X, y, "count", count)
+        table, x, level = self._given(X, y, "count", count)
         moved = partners(
             self.model_,
             x,
@@ -228,11 +292,11 @@ class SymmetryLearner(
             y=level,
             refine=self.refine,
         )
-        return self._returned(X, moved, "partner")
+        return self._returned(X, table, moved, "partner")
 
     def orbit(
         self, X: ArrayLike, points: int = 60, y: ArrayLike | None = None
-    ) -> Array | pd.DataFrame:
+    ) -> NDArray[Any] | pd.DataFrame:
         """Draws a line through each input on which the target stays.
 
         See :func:`~symmetry.symmetries.path`; a closed line begins and ends with the input.
@@ -249,13 +313,13 @@ class SymmetryLearner(
         Raises:
             ValueError: As :meth:`partners`.
         """
-        x, level = self._given(X, y, "points", points)
+        table, x, level = self._given(X, y, "points", points)
         lines = []
         for start in range(0, len(x), LINES):
             some = slice(start, start + LINES)
             of_them = None if level is None else level[some]
             lines.append(path(self.model_, x[some], points, pool=self._pool, y=of_them))
-        return self._returned(X, torch.cat(lines, 2), "point")
+        return self._returned(X, table, torch.cat(lines, 2), "point")
 
     def save(self, path: str | Path) -> None:
         """Saves the fitted learner to a safetensors file, in which nothing is pickled.
@@ -308,6 +372,8 @@ class SymmetryLearner(
             learner._flat_y = bool(content["flat_y"])
             learner.seed_ = int(content["seed"])
             learner.summary_ = dict(content["summary"])
+            if learner.units_.target is not None:
+                learner.classes_ = np.array(learner.units_.target.classes)
         except Exception as error:  # whichever part of it is broken
             reason = textwrap.shorten(str(error), 300)
             raise ValueError(f"{path} does not describe a SymmetryLearner: {reason}") from None
@@ -349,7 +415,9 @@ class SymmetryLearner(
             )
         return parts
 
-    def _judged(self, model: Model, test: Dataset, generator: torch.Generator) -> dict[str, Any]:
+    def _judged(
+        self, model: Model, test: Dataset, training: Dataset, generator: torch.Generator
+    ) -> dict[str, Any]:
         found = evaluate(
             model,
             test,
@@ -359,6 +427,7 @@ class SymmetryLearner(
             generator=generator,
             refine=self.refine,
             drawn=False,
+            training=training,
         )
         summary: dict[str, Any] = {
             name: float(values[0]) for name, values in found.metrics.items() if values is not None
@@ -369,10 +438,18 @@ class SymmetryLearner(
                     summary[f"{metric}.{name}"] *= std
         return {**summary, "verdict": str(found.verdict)}
 
-    def _seen(self, X: ArrayLike) -> Array:
+    def _table(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        table = validate_data(self, X, reset=False, dtype=np.float64)
-        return _standardised(table, self.units_.x)
+        columns = self.units_.x
+        named = zip(columns.names, columns.kinds, strict=False)
+        categories = {name: kind.members for name, kind in named if kind.is_category}
+        table: Array = validate_data(
+            self, in_numbers(X, categories), reset=False, dtype=np.float64
+        )
+        return table
+
+    def _seen(self, X: ArrayLike) -> Array:
+        return _standardised(self._table(X), self.units_.x)
 
     @torch.no_grad()
     def _coded(self, seen: Array, predicted: bool) -> Array:
@@ -387,11 +464,14 @@ class SymmetryLearner(
 
     def _given(
         self, X: ArrayLike, y: ArrayLike | None, name: str, count: int
-    ) -> tuple[Tensor, Tensor | None]:
-        x = _float32(self._seen(X))
+    ) -> tuple[Array, Tensor, Tensor | None]:
+        table = self._table(X)
+        x = _float32(_standardised(table, self.units_.x))
         _check_count(name, count, 1)
         if y is None:
-            return x, None
+            return table, x, None
+        if self.units_.target is not None:
+            y = self.units_.target.indicators(_codes_of_class(y, self.units_.target))
         target = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         target = target.reshape(len(target), -1)
         if target.shape != (len(x), self.model_.sizes.y):
@@ -399,23 +479,29 @@ class SymmetryLearner(
                 f"y has shape {target.shape}; expected {(len(x), self.model_.sizes.y)}, as many "
                 "rows as X and columns as in the fit"
             )
-        return x, _float32(_standardised(target, self.units_.y))
+        return table, x, _float32(_standardised(target, self.units_.y))
 
-    def _returned(self, X: ArrayLike, moved: Tensor, level: str) -> Array | pd.DataFrame:
-        # From shape (1, count, n, d).
+    def _returned(
+        self, X: ArrayLike, table: Array, moved: Tensor, level: str
+    ) -> NDArray[Any] | pd.DataFrame:
+        # From shape (1, count, n, d), for rows of X, which in numbers are the table's.
         points = moved[0].transpose(0, 1).double().numpy()
         values = _in_units(points, self.units_.x)
         if self.refine and not self.model_.decodes_from_y:
             # There they are, but for the rounding of float32.
             values = np.clip(values, *self._range)
+        kinds = self.units_.x.kinds
+        values = possible(values, kinds)
+        held = [column for column, kind in enumerate(kinds) if kind.held]
+        values[..., held] = table[:, None, held]
         if not isinstance(X, pd.DataFrame):
-            return values
-        rows, count, columns = values.shape
+            return in_values(values, kinds, X, None)
+        rows, count, _ = values.shape
         own = X.index.to_flat_index().repeat(count)
         index = pd.MultiIndex.from_arrays(
             [own, np.tile(np.arange(count), rows)], names=["row", level]
         )
-        return pd.DataFrame(values.reshape(-1, columns), index, X.columns)
+        return in_values(values, kinds, X, index)
 
 
 def _best(model: Model, validation: Dataset, generator: torch.Generator) -> Model:
@@ -441,9 +527,41 @@ def _numbered(name: str, count: int) -> list[str]:
     return [f"{name}{number + 1}" for number in range(count)]
 
 
+def _keep_values(
+    rows: dict[str, NDArray[np.intp]], table: Array, categories: Sequence[bool]
+) -> None:
+    # Rows with a value of a category that no training row has are for training, too.
+    for column in np.flatnonzero(categories):
+        for part in ("validation", "test"):
+            own = rows[part]
+            known = np.isin(table[own, column], table[rows["train"], column])
+            rows["train"] = np.concatenate([rows["train"], own[~known]])
+            rows[part] = own[known]
+
+
+# Columns of few values pass through as they are: their numbers are small, and the model, which
+# knows the values, standardises them itself.
+
+
+def _unscaled(columns: Columns) -> Columns:
+    kinds = columns.kinds or [Kind()] * len(columns.names)
+    mean = [0.0 if kind.levels else m for kind, m in zip(kinds, columns.mean, strict=True)]
+    std = [1.0 if kind.levels else s for kind, s in zip(kinds, columns.std, strict=True)]
+    return replace(columns, mean=tuple(mean), std=tuple(std))
+
+
 def _standard(columns: Columns) -> Columns:
-    size = len(columns.names)
-    return Columns(columns.names, (0.0,) * size, (1.0,) * size)
+    kinds = columns.kinds or [Kind()] * len(columns.names)
+    mean = [m if kind.levels else 0.0 for kind, m in zip(kinds, columns.mean, strict=True)]
+    std = [s if kind.levels else 1.0 for kind, s in zip(kinds, columns.std, strict=True)]
+    return replace(columns, mean=tuple(mean), std=tuple(std))
+
+
+def _codes_of_class(y: ArrayLike, target: Target) -> Array:
+    codes, _ = codes_of(target.name, pd.Series(np.ravel(np.asarray(y))), target.classes)
+    if np.isnan(codes).any():
+        raise ValueError(f"y holds what is none of the classes {target.classes}")
+    return codes
 
 
 def _standardised(rows: Array, columns: Columns) -> Array:

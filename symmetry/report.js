@@ -18,10 +18,10 @@ function shown(value) {
 
 const signed = (value) => (value > 0 ? "+" : "") + shown(Number(value.toPrecision(2)));
 
-// A name as Plotly shall write it: it takes < and & for markup.
-function label(name) {
-  const short = name.length > 28 ? name.slice(0, 27) + "…" : name;
-  return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+// A name as Plotly shall write it: it takes < and & for markup, and $ for a formula.
+function label(name, most = 28) {
+  const short = name.length > most ? name.slice(0, most - 1) + "…" : name;
+  return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "&#36;");
 }
 
 function cell(kind, text, className) {
@@ -62,7 +62,9 @@ function draw(id, traces, layout, words) {
     yaxis: { ...axis, ...layout.yaxis },
   };
   find(id).setAttribute("aria-label", words);
-  Plotly.react(id, traces, whole, { displayModeBar: false, responsive: true });
+  // A reader of the screen is told the words above, not the parts of the picture.
+  Plotly.react(id, traces, whole, { displayModeBar: false, responsive: true }).then(() =>
+    document.querySelectorAll("svg").forEach((part) => part.setAttribute("aria-hidden", "true")));
 }
 
 const title = (text) => ({ title: { text: label(text), standoff: 8 } });
@@ -104,7 +106,7 @@ function drawParallel() {
   ], {
     margin: { l: 24, r: 24, t: 8, b: 12 },
     xaxis: {
-      tickvals: columns.map((_, at) => at), ticktext: columns.map((column) => label(column.name)),
+      tickvals: columns.map((_, at) => at), ticktext: columns.map((column) => label(column.name, 14)),
       range: [-0.35, columns.length - 0.65], showgrid: true, zeroline: false, fixedrange: true,
     },
     yaxis: { visible: false, range: [-0.16, 1.16], fixedrange: true },
@@ -118,20 +120,26 @@ function drawParallel() {
 function drawOrbit() {
   const across = chosen("across"), up = chosen("up");
   const alone = page.columns.length === 1;
+  const along = (rows, at) =>
+    rows.map((values) => (page.columns[at].text ? label(values[at]) : values[at]));
   const take = (rows) => [
-    rows.map((values) => values[across]),
-    rows.map((values, number) => (alone ? number : values[up])),
+    along(rows, across),
+    alone ? rows.map((_, number) => number) : along(rows, up),
     rows.map(described),
   ];
+  const axis = (at) => ({
+    ...title(page.columns[at].name),
+    ...(page.columns[at].text ? { type: "category", categoryarray: page.columns[at].values.map(label) } : {}),
+  });
   const own = page.rows.x[state.row];
   draw("plane", [
     alone ? null : points(...take(page.cloud), tone("cloud"), { name: "data", marker: { color: tone("cloud"), size: 4, opacity: 0.5 }, hoverinfo: "skip" }),
     points(...take(page.orbits[state.row]), tone("accent"), { name: "orbit", mode: alone ? "markers" : "lines", line: { color: tone("accent"), width: 2.5 } }),
     points(...take(page.partners[state.row]), tone("accent"), { name: "partners" }),
-    points([own[across]], [alone ? 0 : own[up]], [described(own)], tone("own"), { name: "row", marker: { color: tone("own"), size: 13, symbol: "diamond" } }),
+    points(...take([own]), tone("own"), { name: "row", marker: { color: tone("own"), size: 13, symbol: "diamond" } }),
   ].filter(Boolean), {
-    xaxis: title(page.columns[across].name),
-    yaxis: title(alone ? "partner" : page.columns[up].name),
+    xaxis: axis(across),
+    yaxis: alone ? title("number") : axis(up),
   }, `Orbit and partners of ${named()} in ${page.columns[across].name} and ${page.columns[up].name}`);
 }
 
@@ -160,27 +168,32 @@ function drawCurves() {
     line: { width: 1.8, dash: dashes[place % dashes.length], color: [tone("accent"), tone("own"), tone("good")][place % 3] },
   })), {
     xaxis: title("step"),
-    yaxis: { ...title(page.curves.metrics[metric]), type: positive ? "log" : "linear", dtick: positive ? undefined : null },
+    yaxis: { ...title(page.curves.metrics[metric]), type: positive ? "log" : "linear" },
   }, `Training curves of ${page.curves.metrics[metric]}, ${copies.length} seeds`);
 }
 
 // ---- Tables ----
 
 function fillTable() {
-  const partners = page.partners[state.row].map((values, number) => [number + 1, ...values, ...(page.partners_y_hat ? page.partners_y_hat[state.row][number] : [])]);
-  const own = ["row", ...page.rows.x[state.row], ...(page.partners_y_hat ? page.rows.y_hat[state.row] : [])];
+  const predicted = (rows) => (page.partners_y_hat ? rows : []);
+  const partners = page.partners[state.row].map((values, number) => ({
+    name: `${number + 1}${page.astray[state.row][number] ? ", astray" : ""}`,
+    values: [number + 1, ...values, ...predicted(page.partners_y_hat?.[state.row][number])],
+  }));
+  const own = { name: "row", values: ["row", ...page.rows.x[state.row], ...predicted(page.rows.y_hat?.[state.row])] };
   if (state.column !== null) {
-    const column = state.column;
-    const order = (one, other) =>
-      typeof one[column] === "string" ? one[column].localeCompare(other[column]) : one[column] - other[column];
+    const order = ({ values: one }, { values: other }) => {
+      const [first, second] = [one[state.column], other[state.column]];
+      return typeof first === "string" ? first.localeCompare(second) : first - second;
+    };
     partners.sort((one, other) => (state.falling ? -order(one, other) : order(one, other)));
   }
   const body = find("table").tBodies[0];
-  body.replaceChildren(...[own, ...partners].map((values, place) => {
+  body.replaceChildren(...[own, ...partners].map(({ name, values }, place) => {
     const line = document.createElement("tr");
     if (place === 0) line.className = "own";
-    line.append(...values.map((value, at) =>
-      cell(at === 0 ? "th" : "td", shown(value), at > 0 && typeof value === "number" ? "number" : "")));
+    line.append(cell("th", name), ...values.slice(1).map((value) =>
+      cell("td", shown(value), typeof value === "number" ? "number" : "")));
     return line;
   }));
   for (const [place, head] of [...find("table").tHead.rows[0].cells].entries()) {
@@ -188,7 +201,10 @@ function fillTable() {
     head.setAttribute("aria-sort", sorted ? (state.falling ? "descending" : "ascending") : "none");
     head.querySelector("[aria-hidden]").textContent = sorted ? (state.falling ? " ▼" : " ▲") : "";
   }
-  find("table-caption").textContent = `${partners.length} partners of ${named()}; a press on a heading sorts them`;
+  const astray = page.astray[state.row].filter(Boolean).length;
+  find("table-caption").textContent = `${partners.length} partners of ${named()}; `
+    + (astray ? `${astray} of them did not come back to its level and are astray; ` : "")
+    + "a press on a heading sorts them";
 }
 
 function head() {
@@ -285,6 +301,8 @@ for (const element of document.querySelectorAll("[data-number]")) {
 }
 head();
 pick(0);
+find("unscripted").remove();
+performance.mark("ready");
 // The tables stand at once; the library of the pictures, large as it is, comes after them.
 document.addEventListener("DOMContentLoaded", () => {
   drawAll();

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from pandas.api.types import is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
+from symmetry import __version__
 from symmetry.rates import Predict, rates, slopes
 from symmetry.referee import (
     EXACT,
@@ -36,6 +37,7 @@ from symmetry.referee import (
     Verdict,
     column_spread,
 )
+from symmetry.symmetries import ASTRAY
 
 if TYPE_CHECKING:
     from symmetry.learner import SymmetryLearner
@@ -158,6 +160,7 @@ def content(run: Run) -> dict[str, Any]:
             "y_hat": None if predicted is None else _cells(predicted[:count]),
         },
         "partners": _cells(run.partners[:PARTNERS, :count][..., shown].swapaxes(0, 1)),
+        "astray": _astray(run)[:PARTNERS, :count].T.tolist(),
         "partners_y_hat": None
         if guessed is None
         else _cells(guessed[:PARTNERS, :count, :MOST_TARGETS].swapaxes(0, 1)),
@@ -364,6 +367,15 @@ def _said(value: float) -> str:
     return f"{abs(value):.2g}"
 
 
+def _astray(run: Run) -> NDArray[np.bool_]:
+    # Which partners, with shape (partners, m), have another prediction than their row.
+    if run.partners_y_hat is None or run.y_hat is None:
+        return np.zeros(run.partners.shape[:2], bool)
+    change = np.abs(run.partners_y_hat - run.y_hat[: run.partners.shape[1]])
+    astray: NDArray[np.bool_] = (change > ASTRAY * run.y.to_numpy(np.float64).std(0)).any(-1)
+    return astray
+
+
 def _curves(history: pd.DataFrame | None) -> dict[str, Any] | None:
     if history is None:
         return None
@@ -408,7 +420,8 @@ def _health(
         if reason is not None:
             yield _check(name, reason.figure, reason.limit, "fails")
         elif figure is not None and limit is not None and verdict is not None:
-            yield _check(name, figure, limit, "good")
+            beyond = figure <= limit if name in AT_LEAST else figure > limit
+            yield _check(name, figure, limit, "chance" if beyond else "good")
     for name, reason in reasons.items():
         yield _check(name, reason.figure, reason.limit, "fails")
 
@@ -453,7 +466,8 @@ def _flat(params: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, st
 
 @cache
 def _versions() -> dict[str, str]:
-    return {"python": python_version(), **{name: version(name) for name in PACKAGES}}
+    others = {name: version(name) for name in PACKAGES}
+    return {"symmetry": __version__, "python": python_version(), **others}
 
 
 def _cells(values: Any) -> Any:

@@ -7,10 +7,12 @@ while a table comes from anywhere, may be larger than memory, and is read in pie
 __all__ = [
     "Far",
     "Sheet",
+    "Values",
     "far_values",
     "read_names",
     "read_pieces",
     "read_sheet",
+    "text_columns",
     "write_pieces",
 ]
 
@@ -23,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +43,7 @@ TEXT = (".csv", ".tsv", ".txt")
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?")
 EXAMPLES = 100  # different cells of a piece that are looked at for the likely cause
 SHOWN = 4  # columns with bad cells
+FEW_TEXTS = 20  # that begin with a digit, as "3rd": more are quantities with units, or dates
 GAP = 20  # how far out a value is that is far, in widths of what lies between
 
 # Numbers in groups of three digits, and numbers with decimals. "1,137" is both.
@@ -47,6 +51,33 @@ _GROUPS = re.compile(r"[+-]?\d{1,3}([,.'’ \u00a0\u202f])\d{3}(?:\1\d{3})*(?:[.
 _DECIMALS = re.compile(r"[+-]?\d*([.,])\d+(?:[eE][+-]?\d+)?")
 
 Say = Callable[[str], None]
+NO_CATEGORIES: Mapping[str, "Values"] = MappingProxyType({})
+
+
+@dataclass
+class Values:
+    """Holds the texts that a category has: all that it may have, or those met so far.
+
+    Arguments:
+        known: The texts.
+        closed: Whether it may have no others.
+    """
+
+    known: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    def places(self, cells: "Series[Any]", table: Table) -> Array:
+        """Looks up the place of each cell; NaN for what is missing or may not be."""
+        import pandas as pd
+
+        codes, distinct = pd.factorize(cells.astype(object))
+        own = ["" if pd.isna(text) else str(text).strip() for text in distinct]
+        places = {text: float(place) for place, text in enumerate(self.known)}
+        for text in own:
+            if text and not self.closed and text not in places and not _is_missing(text, table):
+                places[text] = float(len(self.known))
+                self.known.append(text)
+        return np.array([*(places.get(text, np.nan) for text in own), np.nan])[codes]
 
 
 @dataclass(frozen=True)
@@ -72,6 +103,7 @@ def read_sheet(
     table: Table,
     *,
     labels: Sequence[str] = (),
+    categories: Mapping[str, Values] = NO_CATEGORIES,
     say: Say = print,
 ) -> Sheet:
     """Reads named columns of a csv file (.csv, .tsv, .txt; UTF-8, with a header) or of .parquet.
@@ -81,6 +113,8 @@ def read_sheet(
         names: The columns of numbers to read.
         table: How the file is to be read.
         labels: Columns of text to read too.
+        categories: Those of the columns that are texts, of which the places among their values
+            are read.
         say: Is told, in words, which rows were left out.
 
     Raises:
@@ -92,7 +126,7 @@ def read_sheet(
     """
     numbers, rows = np.empty((0, len(names))), [np.empty(0, np.intp)]
     texts: dict[str, list[NDArray[np.str_]]] = {label: [np.empty(0, str)] for label in labels}
-    for piece in read_pieces(path, names, table, labels=labels, say=say):
+    for piece in read_pieces(path, names, table, labels=labels, categories=categories, say=say):
         old = len(numbers)  # it grows where it is: pieces put together at the end would be a copy
         numbers.resize((old + len(piece.numbers), len(names)), refcheck=False)
         numbers[old:] = piece.numbers
@@ -110,6 +144,7 @@ def read_pieces(
     *,
     optional: Sequence[str] = (),
     labels: Sequence[str] = (),
+    categories: Mapping[str, Values] = NO_CATEGORIES,
     say: Say = print,
 ) -> Iterator[Sheet]:
     """Reads a file as :func:`read_sheet` does, in pieces, so that it may be larger than memory.
@@ -122,6 +157,7 @@ def read_pieces(
         table: How the file is to be read.
         optional: Further columns of numbers, after those; what is no number there is NaN.
         labels: Columns of text to read too.
+        categories: As in :func:`read_sheet`.
         say: Is told, in words, which rows were left out.
 
     Raises:
@@ -132,11 +168,15 @@ def read_pieces(
     numeric = [*names, *optional]
     others = [label for label in labels if label not in numeric]
     faults: dict[str, _Fault] = {}
-    grouped = {name: _Groups(table.decimal) for name in numeric}
+    grouped = {name: _Groups(table.decimal) for name in numeric if name not in categories}
     bad_rows = start = 0
-    for chunk, read in _chunks(path, numeric, labels, table):
+    texts = [*labels, *(name for name in numeric if name in categories)]
+    for chunk, read in _chunks(path, numeric, texts, table):
         numbers = np.empty((len(chunk), len(numeric)))
         for column, name in enumerate(numeric):
+            if name in categories:
+                numbers[:, column] = categories[name].places(chunk[name], table)
+                continue
             numbers[:, column] = _numbers(chunk[name], table)
             grouped[name].look(chunk[name], ~np.isnan(numbers[:, column]))
         numbers[~np.isfinite(numbers)] = np.nan
@@ -146,7 +186,9 @@ def read_pieces(
             found = np.flatnonzero(one)
             if not len(found):
                 continue
-            fault = faults.setdefault(name, _Fault(start + int(found[0]) + 1))
+            fault = faults.setdefault(
+                name, _Fault(start + int(found[0]) + 1, is_text=name in categories)
+            )
             fault.count += len(found)
             fault.cells += chunk[name].iloc[found].drop_duplicates()[:EXAMPLES].tolist()
         good = np.flatnonzero(~bad.any(1))
@@ -195,6 +237,52 @@ def _judged(
             f"of {table.most_dropped:g} that data.most_dropped allows: {words}"
         )
     return f"{path}: dropped {bad_rows} of {rows} rows: {words}"
+
+
+def text_columns(path: str | Path, names: Sequence[str], table: Table) -> list[str]:
+    """Finds columns of texts, or of true and false, by the first rows of a file.
+
+    None of its cells is a number, nor looks like one in another notation or with a unit, nor like
+    a date; at least one holds something.
+
+    Raises:
+        ValueError: If the file is no csv or Parquet file, or lacks a column.
+        OSError: If the file cannot be read.
+    """
+    path = Path(path)
+    if not _is_text(path):
+        with _parquet(path) as file:
+            _check_header(path, file.schema_arrow.names, names)
+            names = [name for name in names if _may_be_texts(file.schema_arrow.field(name).type)]
+        if not names:
+            return []
+        chunks = _parquet_chunks(path, [], names)
+    else:
+        chunks = _csv_chunks(path, names, table.separator)
+    chunk = next(chunks, (None, 0.0))[0]
+    return [] if chunk is None else [name for name in names if _are_texts(chunk[name], table)]
+
+
+def _are_texts(cells: "Series[Any]", table: Table) -> bool:
+    texts = [str(cell).strip() for cell in cells.dropna().unique()]
+    texts = [
+        text for text in texts if text.lower() not in MISSING and not _is_missing(text, table)
+    ]
+    import pandas as pd
+
+    if not texts or not np.isnan(_numbers(pd.Series(texts, dtype=str), table)).all():
+        return False
+    if _Fault(0, cells=texts).notation(table):
+        return False
+    return len(texts) <= FEW_TEXTS or 2 * sum(text[0].isdigit() for text in texts) <= len(texts)
+
+
+def _may_be_texts(kind: Any) -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return pa.types.is_boolean(kind) or any(test(kind) for test in tests)
 
 
 def read_names(path: str | Path, table: Table) -> list[str]:
@@ -253,16 +341,20 @@ class _Fault:
     row: int
     count: int = 0
     cells: list[Any] = field(default_factory=list)
+    is_text: bool = False
 
     def words(self, name: str, table: Table) -> str:
         cell = self.cells[0]
+        wanted = "none of its values" if self.is_text else "no finite numbers"
         return (
-            f"{self.count} cells of column {name!r} are no finite numbers, the first in row "
+            f"{self.count} cells of column {name!r} are {wanted}, the first in row "
             f"{self.row}: {_shown(cell, table)}"
         )
 
     def notation(self, table: Table) -> str:
         # Which notation the cells are in, in words; nothing if they do not look like numbers.
+        if self.is_text:
+            return ""
         cells = [str(cell).strip() for cell in self.cells if not _is_missing(cell, table)]
         other = _other(table.decimal)
         groups = [

@@ -13,6 +13,8 @@ CAP = 0.5  # the longest step, in standard deviations of x
 CLOSE = 1e-4  # of Z1: nearer to its level no point needs to come
 DAMPING = 1e-4  # of the mean square of the gradients: where they are poor, short steps
 ASTRAY = 0.02  # of predicted y in standard deviations: what differs more has not come back
+AIMS = 4  # at a level: what is decoded is a little beside it
+DRAWS = 20  # more of a partner that categories or whole numbers keep from its level
 PIECE = 2**16  # points of a copy that are held in memory at once
 STRIDE = 0.06  # of a path's walk, in spreads of the rows on its level
 STRIDES = 250  # the longest walk to one side, ten times round a ring
@@ -36,7 +38,9 @@ def partners(
     .. math:: x'_{ic} = \hat x(z_{0, ic}, z_1(x_i))
 
     Z0 is that of a row of the pool, or for STIB_FLOW a draw from its law. Where the model has a
-    Z1, :func:`refined` then takes x′ back to the level of x and into the range of the data.
+    Z1, :func:`refined` then takes x′ back to the level of x and into the range of the data, by
+    columns in which any number may stand. Where what holds few values leaves no way back, x′ is
+    drawn again, up to 20 times, and the nearest is taken.
 
     Arguments:
         model: A trained model.
@@ -55,18 +59,79 @@ def partners(
         ValueError: If the model needs y and it is not given.
     """
     kept = _kept(model, x, y)
-    invariant = model.fresh_invariant((count, len(x)), x if pool is None else pool, generator)
+    y_hat = model.prediction(x) if refine and model.discrete is not None else None
+    pool = x if pool is None else pool
+    invariant = model.fresh_invariant((count, len(x)), pool, generator)
     rows = torch.split(torch.arange(len(x), device=x.device).repeat(count), PIECE)
     pieces = []
     for row, moved in zip(rows, torch.split(invariant.flatten(1, 2), PIECE, 1), strict=True):
-        point = model.decode(moved, kept[:, row])
-        if refine and not model.decodes_from_y:
-            level = kept[:, row]
-            point = model.in_units(
-                refined(model, model.standardised(point, "x"), level, refine), "x"
-            )
+        point = _decoded(model, moved, kept[:, row], refine)
+        if y_hat is not None:
+            point = _redrawn(model, point, kept[:, row], y_hat[:, row], refine, pool, generator)
+        if model.held:
+            point[..., model.held] = x[row][:, model.held]  # to the bit
         pieces.append(point)
     return torch.unflatten(torch.cat(pieces, 1), 1, (count, len(x)))
+
+
+def _decoded(model: Model, invariant: Tensor, kept: Tensor, refine: int) -> Tensor:
+    if model.discrete is not None and refine and not model.decodes_from_y:
+        return model.in_units(refined(model, _aimed(model, invariant, kept), kept, refine), "x")
+    point = model.decode(invariant, kept)
+    if model.discrete is not None:
+        return model.in_units(model.snapped(model.standardised(point, "x")), "x")
+    if refine and not model.decodes_from_y:
+        point = model.in_units(refined(model, model.standardised(point, "x"), kept, refine), "x")
+    return point
+
+
+def _aimed(model: Model, invariant: Tensor, kept: Tensor) -> Tensor:
+    # Decodes from a Z1 a little beside the one to keep, so that what comes out has the latter:
+    # unlike steps of single columns this leaves neither the data nor the values that occur.
+    aim = kept
+    best, missed = kept.new_empty(0), kept.new_full(kept.shape[:-1], torch.inf)
+    for _ in range(AIMS):
+        point = model.snapped(model.standardised(model.decode(invariant, aim), "x"))
+        miss = kept[..., : model.levels(point).shape[-1]] - model.levels(point)
+        off = miss.norm(dim=-1)
+        best = torch.where((off < missed)[..., None], point, best) if len(best) else point
+        missed = torch.minimum(off, missed)
+        aim = torch.cat([aim[..., : miss.shape[-1]] + miss, aim[..., miss.shape[-1] :]], -1)
+    return best
+
+
+def _redrawn(
+    model: Model,
+    points: Tensor,
+    kept: Tensor,
+    y_hat: Tensor,
+    refine: int,
+    pool: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    # Where the values of discrete columns leave no way back to the level, others are drawn, and
+    # of all draws the nearest in predicted y is taken.
+    away = _change(model, points, y_hat)
+    for _ in range(DRAWS):
+        lost = (away > ASTRAY).any(0).nonzero()[:, 0]
+        if not len(lost):
+            break
+        invariant = model.fresh_invariant((len(lost),), pool, generator)
+        drawn = _decoded(model, invariant, kept[:, lost], refine)
+        off = _change(model, drawn, y_hat[:, lost])
+        nearer = off < away[:, lost]
+        points[:, lost] = torch.where(nearer[..., None], drawn, points[:, lost])
+        away[:, lost] = torch.where(nearer, off, away[:, lost])
+    return points
+
+
+def _change(model: Model, points: Tensor, y_hat: Tensor) -> Tensor:
+    # By how much any predicted y of points differs from another, in standard deviations of y.
+    there = model.prediction(points)
+    if there is None:
+        raise ValueError(f"{model.key} predicts no y, by which to tell what has strayed")
+    change: Tensor = model.standardised(there, "y") - model.standardised(y_hat, "y")
+    return change.abs().amax(-1)
 
 
 def refined(model: Model, points: Tensor, levels: Tensor, steps: int = REFINE) -> Tensor:
@@ -77,20 +142,24 @@ def refined(model: Model, points: Tensor, levels: Tensor, steps: int = REFINE) -
 
     These are steps of Gauss and Newton, damped where the gradients are poor, and capped; a step
     that leads no nearer is taken back and tried again at a quarter of its length. A column that
-    has come to an end of its range stays there if it would go beyond.
+    has come to an end of its range stays there if it would go beyond, and columns that are held,
+    or hold few values, stay where they are.
 
     Arguments:
         model: A model with a Z1.
         points: Standardised inputs, with shape (S, n, x_size).
-        levels: The Z1 to go to, with shape (S, n, dim Z1).
+        levels: The Z1 to go to, with shape (S, n, dim Z1); what follows is not looked at.
         steps: The number of steps at most.
 
     Returns:
         The points nearest to their levels that were seen, with the shape of ``points``.
     """
     points = _inside(model, points)
+    if model.fixed is not None and model.fixed.all():
+        return points
     nearest, rows = points.clone(), torch.arange(points.shape[1], device=points.device)
     found, slopes = _levels_and_slopes(model, points)
+    levels = levels[..., : found.shape[-1]]
     length = points.new_ones(*points.shape[:-1], 1)
     for _ in range(steps):
         error = found - levels
@@ -164,7 +233,8 @@ def path(
 
     From x it walks in the direction in which rows of that level differ most, straight on along
     the level and among the data, until it meets its beginning, the end of the range or the end of
-    the data; then to the other side. A closed line begins and ends with x.
+    the data; then to the other side. A closed line begins and ends with x. Columns that are held,
+    or hold few values, stay as they are.
 
     CVAE and CVIB have no Z1 to walk along: there the strongest latent of Z0 runs over its
     quantiles.
@@ -187,7 +257,9 @@ def path(
     if model.decodes_from_y:
         return _latent_path(model, x, points, pool, _kept(model, x, y))
     start = model.standardised(x, "x").expand(model.sizes.stack, -1, -1)
-    level = model.levels(start)
+    if model.fixed is not None and model.fixed.all():
+        return x.expand(model.sizes.stack, points, -1, -1)
+    level = model.kept(start)
     direction, spread = _directions(model, start, level, model.standardised(pool, "x"))
     stride = STRIDE * spread
     walls = _walls(model.standardised(pool, "x"), start)
@@ -196,12 +268,13 @@ def path(
     line = _resampled(ahead, behind, closed, points)  # (S, points, n, x_size)
     flat, levels = line.flatten(1, 2), level.repeat(1, points, 1)
     back = refined(model, flat, levels)
-    return model.in_units(torch.unflatten(back, 1, line.shape[1:3]), "x")
+    lines = model.in_units(torch.unflatten(back, 1, line.shape[1:3]), "x")
+    return lines if model.fixed is None else torch.where(model.fixed, x, lines)
 
 
 def _kept(model: Model, x: Tensor, y: Tensor | None) -> Tensor:
     if not model.decodes_from_y:
-        return model.levels(model.standardised(x, "x").expand(model.sizes.stack, -1, -1))
+        return model.kept(model.standardised(x, "x").expand(model.sizes.stack, -1, -1))
     if y is None:
         raise ValueError(f"{model.key} decodes from y; give the y of the rows of x")
     return model.decoder_target(y.new_empty(0), y).expand(model.sizes.stack, -1, -1)
@@ -216,7 +289,10 @@ def _levels_and_slopes(model: Model, points: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         points = points.detach().requires_grad_()
         levels = model.levels(points)
-        return levels.detach(), jacobian(levels, points)
+        slopes = jacobian(levels, points)
+    if model.fixed is not None:
+        slopes = slopes.masked_fill(model.fixed, 0)
+    return levels.detach(), slopes
 
 
 def _step(slopes: Tensor, error: Tensor) -> Tensor:
@@ -235,10 +311,12 @@ def _step(slopes: Tensor, error: Tensor) -> Tensor:
 def _directions(model: Model, start: Tensor, level: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
     # In which direction, with shape (S, n, d), and how widely, (S, n, 1), the rows of the pool
     # whose Z1 is nearest differ among each other.
-    others = model.levels(pool.expand(len(start), -1, -1))
+    others = model.kept(pool.expand(len(start), -1, -1))
     near = torch.cdist(level, others).topk(min(NEIGHBOURS, len(pool)), largest=False).indices
     rows = pool[near]  # (S, n, neighbours, d)
     centred = rows - rows.mean(-2, keepdim=True)
+    if model.fixed is not None:
+        centred = centred.masked_fill(model.fixed, 0)
     covariance = centred.mT @ centred / rows.shape[-2]
     direction = torch.linalg.eigh(covariance).eigenvectors[..., -1]
     spread = covariance.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True).sqrt()

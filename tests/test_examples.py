@@ -78,7 +78,7 @@ def make_csv(clone):
 @pytest.mark.parametrize("name", ["ellipse", "triatomic", "steam"])
 def test_one_command_reproduces_an_example(clone, name):
     printed = clone.dvc("repro", f"examples/{name}/dvc.yaml")
-    for stage in ("check", "generate", "train", "evaluate", "tabulate", "plot"):
+    for stage in ("check", "generate", "train", "evaluate", "tabulate", "plot", "report"):
         assert f"Running stage 'examples/{name}/dvc.yaml:{stage}'" in printed
     metrics = clone.json(f"examples/{name}/metrics/stib_flow.json")
     known = "symmetry_error", "symmetry_error_decoded", "symmetry_coverage", "referee_error"
@@ -92,8 +92,9 @@ def test_one_command_reproduces_an_example(clone, name):
     assert "Running stage" not in clone.dvc("repro", f"examples/{name}/dvc.yaml")
     folder = clone.folder / "examples" / name
     assert (folder / "plots" / "orbits.png").stat().st_size > 5000
+    assert f"<h1>{name}</h1>" in (folder / "report.html").read_text()
     listed = set(clone.git("status", "--short", "--untracked-files=all", folder).split())
-    assert not [path for path in listed if "models" in path or "data/" in path]
+    assert not [path for path in listed if re.search("models|data/|report", path)]
 
 
 def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clone):
@@ -122,6 +123,7 @@ def test_a_csv_of_ones_own_goes_to_its_partners_in_the_readmes_two_commands(clon
     text = clone.text("examples/own/metrics/table.md")
     assert "**STIB_FLOW: Symmetry not found: " in text  # after four steps
     assert "symmetry error" not in text
+    assert '<th scope="row">acceleration</th>' in clone.text("examples/own/report.html")
     assert {"mass", "acceleration"} == set(re.findall(r"^\| (mass|acceleration) ", text, re.M))
 
 

@@ -25,7 +25,9 @@ PIPELINES = sorted(
 STAGES = sorted(
     path.stem for path in ROOT.glob("stages/*.py") if path.stem not in ("__init__", "cells")
 )
-AFTER_STIB = {"train@stib", "evaluate@stib", "show@stib", "tabulate", "plot", "headline"}
+AFTER_STIB = {
+    *("train@stib", "evaluate@stib", "show@stib", "tabulate", "plot", "headline", "report"),
+}
 
 
 def stages_run(printed):
@@ -220,10 +222,11 @@ def test_back_at_the_old_value_nothing_is_trained(after_stib, tmp_path):
 # 3. Another model in the headline
 
 
-def test_another_model_in_the_headline_runs_headline_alone(clone):
+def test_another_model_in_the_headline_runs_headline_and_report_alone(clone):
     printed = clone.dvc("exp", "run", "-S", "model=cvae")
-    assert stages_run(printed) == {"check", "headline"}
+    assert stages_run(printed) == {"check", "headline", "report"}
     assert clone.json("metrics/headline.json")["model"] == "cvae"
+    assert '<p class="muted">Model CVAE,' in clone.text("report.html")
     assert clone.changed_files() == {"dvc.lock", "metrics/headline.json", "params.yaml"}
 
 
@@ -470,7 +473,8 @@ def test_after_a_pull_a_bare_clone_has_the_models_and_repro_trains_nothing(clone
     remote = clone.folder / "pretrained"
     pushed = {path.parent.name + path.name for path in remote.glob("files/md5/*/*")}
     outs = {out["path"]: out["md5"] for s in clone_lock(clone).values() for out in s["outs"]}
-    assert not pushed & {outs[f"data/{part}.npz"] for part in ("train", "validation", "test")}
+    large = {f"data/{part}.npz" for part in ("train", "validation", "test")} | {"report.html"}
+    assert not pushed & {outs[path] for path in large}
     assert pushed >= {outs[f"models/{key}/weights.safetensors"] for key in MODELS}
     assert [path.name for path in remote.iterdir()] == ["files"]  # and no run cache
     bare = clone.bare(tmp_path / "bare")
@@ -478,7 +482,8 @@ def test_after_a_pull_a_bare_clone_has_the_models_and_repro_trains_nothing(clone
     for key in MODELS:
         weights = Path("models") / key / "weights.safetensors"
         assert (bare.folder / weights).read_bytes() == (clone.folder / weights).read_bytes()
-    assert stages_run(bare.dvc("repro")) == {"generate"}  # the data are drawn again, the same
+    # The data are drawn and the report is written again, the same.
+    assert stages_run(bare.dvc("repro")) == {"generate", "report"}
     assert not bare.changed_files()
 
 

@@ -22,7 +22,7 @@ EACH = [
     "check",
     "generate",
     *(f"{stage} {key}" for key in MODELS for stage in ("train", "evaluate")),
-    *("tabulate", "plot", "headline", "headline stib"),
+    *("tabulate", "plot", "headline", "headline stib", "report"),
     "partners rows.csv --count 2 -o partners.csv",
 ]
 # Runs stages in one process, which may ask no network, and prints how each ended.
@@ -144,18 +144,18 @@ def test_on_a_small_disk_that_is_full_the_old_data_stay(folder, tmp_path):
 
 # What the stages read; of a broken file they say so before they write anything.
 BROKEN = {
-    "data/train.npz": ["train vae"],
-    "data/validation.npz": ["train vae", "partners rows.csv -o partners.csv"],
-    "data/test.npz": ["evaluate vae", "tabulate", "plot"],
-    "models/stib/weights.safetensors": ["evaluate stib"],
+    "data/train.npz": ["train vae", "report"],
+    "data/validation.npz": ["train vae", "partners rows.csv -o partners.csv", "report"],
+    "data/test.npz": ["evaluate vae", "tabulate", "plot", "report"],
+    "models/stib/weights.safetensors": ["evaluate stib", "report"],
     "models/stib_flow/weights.safetensors": [
         "evaluate stib_flow",
         "partners rows.csv -o partners.csv",
     ],
-    "evaluations/stib.json": ["tabulate"],
-    "models/stib/history.csv": ["plot"],
-    "metrics/stib.json": ["tabulate", "plot", "headline", "headline stib"],
-    "evaluations/stib.npz": ["plot"],
+    "evaluations/stib.json": ["tabulate", "report"],
+    "models/stib/history.csv": ["plot", "report"],
+    "metrics/stib.json": ["tabulate", "plot", "headline", "headline stib", "report"],
+    "evaluations/stib.npz": ["plot", "report"],
     "rows.csv": ["partners rows.csv -o partners.csv"],
 }
 

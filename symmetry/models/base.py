@@ -1,9 +1,18 @@
 """What all models share: encode, decode, predict, and the terms of a loss."""
 
-__all__ = ["Code", "Model", "Sizes", "Turn", "absolute_error", "squared_error"]
+__all__ = [
+    "Code",
+    "Model",
+    "Sizes",
+    "Turn",
+    "absolute_error",
+    "class_probabilities",
+    "cross_entropy",
+    "squared_error",
+]
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
@@ -12,7 +21,9 @@ from torch import Tensor, nn
 
 from symmetry.data import Units
 from symmetry.information import kl_to_standard_normal
+from symmetry.kinds import Kind
 from symmetry.networks import MLP
+from symmetry.scales import Discrete
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,7 @@ class Model(nn.Module, ABC):
     key: ClassVar[str]
     term_names: ClassVar[tuple[str, ...]]
     decodes_from_y: ClassVar[bool] = False
+    holds: ClassVar[bool] = False  # whether it can be conditioned on columns of x
     low: Tensor
     high: Tensor
     encoder: MLP
@@ -126,6 +138,7 @@ class Model(nn.Module, ABC):
         self.sizes = sizes
         self.weights = dict(weights)
         self.units = units
+        self.predicts_class = units is not None and units.target is not None
         if units is not None:
             for name, columns in (("x", units.x), ("y", units.y)):
                 for part, values in (("mean", columns.mean), ("std", columns.std)):
@@ -135,6 +148,17 @@ class Model(nn.Module, ABC):
         widest = torch.full((sizes.x,), torch.finfo(torch.float32).max)
         self.register_buffer("low", -widest, persistent=False)
         self.register_buffer("high", widest, persistent=False)
+        kinds = () if units is None else units.x.kinds
+        self.held = [column for column, kind in enumerate(kinds) if kind.held]
+        self.discrete = self._discrete(kinds)
+        still = {*self.held, *(self.discrete.columns if self.discrete else ())}
+        # What refinement leaves where it is; None for nothing.
+        self.fixed: Tensor | None
+        mask = torch.tensor([column in still for column in range(sizes.x)]) if still else None
+        self.register_buffer("fixed", mask, persistent=False)
+        if self.held and not self.holds:
+            names = ", ".join(repr(units.x.names[column]) for column in self.held if units)
+            raise ValueError(f"{self.key} cannot hold columns ({names}); stib_flow can")
         self._build()
 
     def encode(self, x: Tensor) -> Code:
@@ -171,6 +195,16 @@ class Model(nn.Module, ABC):
         if self.decodes_from_y:
             raise ValueError(f"{self.key} has no Z1: it decodes from y")
         return self._posterior(x)[0][..., self.invariant_size :]
+
+    def kept(self, x: Tensor) -> Tensor:
+        """Computes all that partners of standardised inputs keep: Z1, and the columns held."""
+        return self.levels(x)
+
+    def snapped(self, points: Tensor) -> Tensor:
+        """Moves standardised points (S, n, x_size) to the nearest values of columns with few."""
+        if self.discrete is None:
+            return points
+        return self.discrete.inverse(self.discrete(points))
 
     def prediction(self, x: Tensor) -> Tensor | None:
         """Predicts ŷ of inputs, with shape (S, n, y_size); None where no y is predicted."""
@@ -339,6 +373,14 @@ class Model(nn.Module, ABC):
         """How many leading latents the published MI(Z0, Y) is measured on."""
         return self.invariant_size
 
+    def _discrete(self, kinds: Sequence[Kind]) -> Discrete | None:
+        # The columns of few values, standardised as the rows are.
+        if self.units is None or not any(kind.levels for kind in kinds):
+            return None
+        scales = zip(kinds, self.units.x.mean, self.units.x.std, strict=True)
+        values = [[(level - mean) / std for level in kind.levels] for kind, mean, std in scales]
+        return Discrete(values, [at for at, kind in enumerate(kinds) if kind.is_category])
+
     @abstractmethod
     def _build(self) -> None:
         # Creates the networks of the model for its sizes.
@@ -387,3 +429,24 @@ def absolute_error(estimate: Tensor, truth: Tensor) -> Tensor:
 def squared_error(estimate: Tensor, truth: Tensor) -> Tensor:
     r"""Computes :math:`\overline{\|\hat a - a\|^2}`, from (S, n, d) to shape (S,)."""
     return (estimate - truth).square().sum(-1).mean(-1)
+
+
+def class_probabilities(log_odds: Tensor) -> Tensor:
+    r"""Computes :math:`e^{l_k} / (1 + \sum_j e^{l_j})` of classes but the first, (..., K - 1)."""
+    probabilities: Tensor = _with_first(log_odds).softmax(-1)[..., 1:]
+    return probabilities
+
+
+def cross_entropy(log_odds: Tensor, indicators: Tensor) -> Tensor:
+    r"""Computes :math:`-\overline{\log p_{\text{true class}}}`, from (S, n, K - 1) to shape (S,).
+
+    Arguments:
+        log_odds: Of each class but the first against the first.
+        indicators: 1 for the row's class, 0 for the others; all 0 for the first.
+    """
+    logs = _with_first(log_odds).log_softmax(-1)
+    return -(logs[..., 0] + (indicators * (logs[..., 1:] - logs[..., :1])).sum(-1)).mean(-1)
+
+
+def _with_first(log_odds: Tensor) -> Tensor:
+    return torch.cat([torch.zeros_like(log_odds[..., :1]), log_odds], -1)

@@ -12,9 +12,16 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from symmetry.information import covariance
-from symmetry.models.base import Model, Turn, absolute_error, squared_error
+from symmetry.models.base import (
+    Model,
+    Turn,
+    absolute_error,
+    class_probabilities,
+    cross_entropy,
+    squared_error,
+)
 from symmetry.networks import MLP, jacobian
-from symmetry.scales import NormalScores, Tails
+from symmetry.scales import NormalScores, Tails, White
 
 ODE_STEPS = 12
 LOOKED_AT = 100_000  # training rows whose quantiles are taken: more tell no more
@@ -60,24 +67,30 @@ class StibFlow(Model):
     """
 
     key = "stib_flow"
+    holds = True
     term_names: ClassVar[tuple[str, ...]] = ("y", "flow", "bottleneck", "alignment")
     directions: Tensor
 
     def sample(self, x: Tensor, noise: Tensor) -> Tensor:
         """Draws z from x with the noise of the training on its scores, with shape (S, n, D)."""
         seen = self._stacked(self.standardised(x, "x"))
-        target = self.levels(seen)
-        scores = self.scores(seen) + self.sizes.noise * noise[..., : self.sizes.x]
+        target = self.kept(seen)
+        scores = self._noisy_scores(seen, noise[..., : self.invariant_size])
         return torch.cat([self._flow(scores, target, back=True), target], -1)
 
     def levels(self, x: Tensor) -> Tensor:
         """Computes Z1 of standardised inputs (S, n, x_size), with shape (S, n, dim Z1)."""
-        seen = self.tails(x)
+        seen = self._seen(x)
         if self.sizes.target:
             bottleneck: Tensor = self.encoder(seen)
             return bottleneck
         predicted: Tensor = self.predictor(seen)
         return predicted @ self.directions
+
+    def kept(self, x: Tensor) -> Tensor:
+        """Computes Z1 and, after it, the columns held; with shape (S, n, dim Z1 + held)."""
+        levels = self.levels(x)
+        return torch.cat([levels, x[..., self.held]], -1) if self.held else levels
 
     def prediction(self, x: Tensor) -> Tensor:
         """Predicts ŷ of inputs, with shape (S, n, y_size); the flow has no part in it."""
@@ -91,10 +104,11 @@ class StibFlow(Model):
 
         is what the flow takes for the clean scores behind slightly noisy ones.
         """
-        scores = LATE * self.scores(points)
+        scores = LATE * self._scores(points)
         late = scores.new_full((*scores.shape[:-1], 1), LATE)
-        velocity = self._velocity(scores, late, self.level_scores(levels))
-        return self.scores.inverse(scores + (1 - LATE) * velocity)
+        velocity = self._velocity(scores, late, self._condition(levels))
+        there = self._points(scores + (1 - LATE) * velocity, levels)
+        return there if self.fixed is None else torch.where(self.fixed, points, there)
 
     def fresh_invariant(
         self, shape: tuple[int, ...], pool: Tensor, generator: torch.Generator
@@ -110,10 +124,16 @@ class StibFlow(Model):
         looked_at = self.standardised(x[:: math.ceil(len(x) / LOOKED_AT)], "x")
         if "predictor" in turn.players:
             self.tails.adapt(looked_at)
-            self.scores.adapt(looked_at)
-            self.scores.values[..., 0], self.scores.values[..., -1] = self.low, self.high
+            spread = self.discrete.spread if self.discrete else lambda rows: rows
+            self.scores.adapt(spread(looked_at))
+            ends = torch.stack([self.low, self.high])
+            if self.discrete:
+                ends = self.discrete.ends(ends)
+            self.scores.values[..., 0], self.scores.values[..., -1] = ends
+            if self.white is not None:
+                self.white.adapt(self.scores(spread(looked_at)[None])[0][:, self.free])
         elif "flow" in turn.players:
-            if not self.sizes.target:
+            if not self.sizes.target and not self.predicts_class:
                 self._take_directions(looked_at, held_x, held_y)
             self.level_scores.adapt(self.levels(self._stacked(looked_at)))
 
@@ -126,29 +146,29 @@ class StibFlow(Model):
         names = {name for turn in self.turns() for name in turn.terms} if names is None else names
         terms = {}
         if "y" in names:
-            terms["y"] = squared_error(self.predictor(self.tails(x)), y)
+            terms["y"] = self._error(self.predictor(self._seen(x)), y)
         if "bottleneck" in names:
-            level = self.levels(x)
-            terms["bottleneck"] = squared_error(self._predicted(level, level), y)
+            terms["bottleneck"] = self._error(self._told(self.levels(x)), y)
             terms["alignment"] = self._misalignment(x)
         if "flow" in names:
-            start, jitter, time = noise.tensor_split([self.sizes.x, 2 * self.sizes.x], -1)
+            size = self.invariant_size
+            start, jitter, time = noise.tensor_split([size, 2 * size], -1)
             # Late times are taken more often: there the flow is steep.
             time = 1 - torch.special.ndtr(time) ** 1.5
-            level = self.levels(x).detach()
-            end = self.scores(x) + self.sizes.noise * jitter
-            velocity = self._velocity(torch.lerp(start, end, time), time, self.level_scores(level))
+            condition = self._condition(self.kept(x).detach())
+            end = self._noisy_scores(x, jitter)
+            velocity = self._velocity(torch.lerp(start, end, time), time, condition)
             terms["flow"] = squared_error(velocity, end - start)
         return terms
 
     def mean_absolute_errors(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Computes ``x_mae``, of the first thousand rows, and ``y_mae``; see :class:`Model`."""
-        level = self.levels(x)
-        few, kept = x[:, :WATCHED], level[:, :WATCHED]
-        x_hat = self._decoded(self._flow(self.scores(few), kept, back=True), kept)
+        target = self.kept(x)
+        few, kept = x[:, :WATCHED], target[:, :WATCHED]
+        x_hat = self._decoded(self._flow(self._scores(few), kept, back=True), kept)
         return {
             "x_mae": absolute_error(x_hat, few),
-            "y_mae": absolute_error(self._predicted(level, level), y),
+            "y_mae": absolute_error(self._predicted(target, target), y),
         }
 
     def loss(self, terms: Mapping[str, Tensor], scheduled: float) -> Tensor:
@@ -187,61 +207,133 @@ class StibFlow(Model):
 
     @property
     def invariant_size(self) -> int:
-        """The number of dimensions of Z0, those of x."""
-        return self.sizes.x
+        """The number of dimensions of Z0, those of x that are not held."""
+        return self.sizes.x - len(self.held)
 
     @property
     def target_size(self) -> int:
-        """The number of dimensions of Z1."""
+        """The number of dimensions of Z1, without the columns that are held."""
         return self.sizes.target or self.sizes.y
 
     @property
     def latent_size(self) -> int:
         """The number of latent dimensions D."""
-        return self.invariant_size + self.target_size
+        return self.sizes.x + self.target_size
 
     @property
     def noise_size(self) -> int:
         """How many normal draws a row takes: for Z0, the noise on x, and the time."""
-        return 2 * self.sizes.x + 1
+        return 2 * self.invariant_size + 1
 
     def _build(self) -> None:
         sizes = self.sizes
         self.tails = Tails(sizes.x)
         self.scores = NormalScores(sizes.x)
         self.level_scores = NormalScores(sizes.stack, self.target_size)
-        self.predictor = self._network(sizes.x, sizes.y)
+        self.white = White(self.invariant_size) if self.discrete else None
+        self.free = [column for column in range(sizes.x) if column not in set(self.held)]
+        told = dict(self._categories())
+        seen = sizes.x + sum(told.values()) - len(told)
+        self.predictor = self._network(seen, sizes.y)
         if sizes.target:
-            self.encoder = self._network(sizes.x, sizes.target)
+            self.encoder = self._network(seen, sizes.target)
             self.y_decoder = self._network(sizes.target, sizes.y)
         else:
             self.register_buffer("directions", torch.eye(sizes.y).repeat(sizes.stack, 1, 1))
-        self.velocity = self._network(sizes.x + self.target_size + 2, sizes.x)
+        held = sum(told.get(column, 1) for column in self.held)
+        self.velocity = self._network(
+            self.invariant_size + self.target_size + held + 2, self.invariant_size
+        )
 
     def _network(self, in_features: int, out_features: int) -> MLP:
         stack, hidden = self.sizes.stack, self.sizes.hidden
         return MLP(stack, in_features, out_features, hidden, hidden_layers=3, activation=silu)
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        target = self.levels(x)
-        mean = torch.cat([self._flow(self.scores(x), target, back=True), target], -1)
+        target = self.kept(x)
+        mean = torch.cat([self._flow(self._scores(x), target, back=True), target], -1)
         return mean, mean.new_full((), -math.inf)  # the code of x is one point
 
     def _decoded(self, invariant: Tensor, target: Tensor) -> Tensor:
-        scores = self._flow(self._stacked(invariant), self._stacked(target), back=False)
-        return self.scores.inverse(scores)
+        target = self._stacked(target)
+        return self._points(self._flow(self._stacked(invariant), target, back=False), target)
 
     def _predicted(self, invariant: Tensor, target: Tensor) -> Tensor:
+        told = self._told(self._stacked(target[..., : self.target_size]))
+        return class_probabilities(told) if self.predicts_class else told
+
+    def _told(self, level: Tensor) -> Tensor:
+        # What Z1 says of y: y itself, or of a class its log-odds against the first one.
         if not self.sizes.target:
-            return self._stacked(target) @ self.directions.mT
-        y_hat: Tensor = self.y_decoder(self._stacked(target))
-        return y_hat
+            return level @ self.directions.mT
+        told: Tensor = self.y_decoder(level)
+        return told
+
+    def _error(self, told: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(told, y) if self.predicts_class else squared_error(told, y)
+
+    # Columns: free ones have a score each, held ones are part of what is kept.
+
+    def _categories(self) -> list[tuple[int, int]]:
+        return self.discrete.categories if self.discrete else []
+
+    def _seen(self, x: Tensor) -> Tensor:
+        # What the predictor sees of standardised inputs.
+        seen: Tensor = self.tails(x)
+        if self.discrete is None or not self.discrete.categories:
+            return seen
+        codes = self.discrete.one_hot(x, [column for column, _ in self.discrete.categories])
+        return torch.cat([seen[..., self.discrete.plain], *codes], -1)
+
+    def _scores(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        # Normal scores of the free columns; the noise spreads the values of discrete ones.
+        scores: Tensor = self.scores(self.discrete(x, noise) if self.discrete else x)
+        scores = scores[..., self.free] if self.held else scores
+        return scores if self.white is None else self.white(scores)
+
+    def _noisy_scores(self, x: Tensor, noise: Tensor) -> Tensor:
+        if self.discrete is None:
+            return self._scores(x) + self.sizes.noise * noise
+        uniform = x.new_full(x.shape, 0.5).index_copy(
+            -1, torch.tensor(self.free, device=x.device), torch.special.ndtr(noise)
+        )
+        return self._scores(x, uniform) + self.sizes.noise * noise
+
+    def _points(self, scores: Tensor, kept: Tensor) -> Tensor:
+        # Standardised inputs of free columns' scores, with the held columns of what is kept.
+        if self.white is not None:
+            scores = self.white.inverse(scores)
+        if self.held:
+            whole = scores.new_zeros(*scores.shape[:-1], self.sizes.x)
+            whole[..., self.free] = scores
+            scores = whole
+        points = self.scores.inverse(scores)
+        if self.discrete:
+            points = self.discrete.inverse(points)
+        if self.held:
+            points = points.clone()
+            points[..., self.held] = kept[..., self.target_size :]
+        return points
+
+    def _condition(self, kept: Tensor) -> Tensor:
+        # What the velocity is told of all that is kept.
+        level: Tensor = self.level_scores(kept[..., : self.target_size])
+        if not self.held:
+            return level
+        points = kept.new_zeros(*kept.shape[:-1], self.sizes.x)
+        points[..., self.held] = kept[..., self.target_size :]
+        categories = {column for column, _ in self._categories()}
+        scores = self.scores(self.discrete(points) if self.discrete else points)
+        numbers = scores[..., [column for column in self.held if column not in categories]]
+        chosen = [column for column in self.held if column in categories]
+        codes = self.discrete.one_hot(points, chosen) if self.discrete else []
+        return torch.cat([level, numbers, *codes], -1)
 
     def _take_directions(self, seen: Tensor, held_x: Tensor, held_y: Tensor) -> None:
         # The principal directions of ŷ, strongest first; one that predicts held-out rows no
         # better than a constant does is left out, but for the first.
         predicted, held = (
-            self.predictor(self.tails(self._stacked(rows)))
+            self.predictor(self._seen(self._stacked(rows)))
             for rows in (seen, self.standardised(held_x, "x"))
         )
         directions = torch.linalg.eigh(covariance(predicted)).eigenvectors.flip(-1)
@@ -255,7 +347,7 @@ class StibFlow(Model):
         learns = torch.is_grad_enabled()
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            seen = self.tails(x)
+            seen = self._seen(x)
             slopes = jacobian(self.predictor(seen), x)
             gradients = jacobian(self.encoder(seen), x, create_graph=learns)
             vectors = torch.linalg.eigh(slopes.mT @ slopes).eigenvectors[..., -self.target_size :]
@@ -275,7 +367,7 @@ class StibFlow(Model):
 
     def _flow(self, point: Tensor, target: Tensor, back: bool) -> Tensor:
         # Heun's method from t = 0 to 1, or back.
-        level = self.level_scores(target)
+        level = self._condition(target)
         # Shorter and shorter steps: near the data the flow is steep.
         even = torch.linspace(0, 1, ODE_STEPS + 1, dtype=point.dtype, device=point.device)
         times = 1 - (1 - even) ** 1.5

@@ -13,17 +13,21 @@ from pydantic import BeforeValidator, Field
 from symmetry.blocks import Number, Share
 from symmetry.data import (
     MOST_HELD_OUT,
+    Array,
     Columns,
     Dataset,
     Table,
+    Target,
     Units,
     copies_of,
     cut,
     joined,
 )
-from symmetry.sheets import Sheet, far_values, read_sheet
+from symmetry.kinds import Kind, kind_of, ordered_by
+from symmetry.sheets import Sheet, Values, far_values, read_sheet, text_columns
 from symmetry.tasks.base import Plane, TaskBase
 
+OF_Y = ("number", "category")
 PARTS = ("train", "validation", "test")
 FEWEST = {"train": 200, "validation": 20, "test": 100}  # rows, for metrics that mean something
 
@@ -37,6 +41,8 @@ def _name(value: Any) -> Any:
 Name = Annotated[str, BeforeValidator(_name)]
 Names = Annotated[list[Name], Field(min_length=1)]
 Sign = Annotated[str, Field(min_length=1, max_length=1)]
+Range = Annotated[list[Number], Field(min_length=2, max_length=2)]
+Said = Literal["number", "integer", "category"] | Range
 
 
 class File(TaskBase):
@@ -46,6 +52,10 @@ class File(TaskBase):
         path: The csv or Parquet file.
         x: The names of the columns of x.
         y: The names of the columns of y.
+        columns: What columns are, where it is not what they look like: number, integer, category,
+            or the two ends of a closed range; see :func:`~symmetry.kinds.kind_of`. A category of y
+            is a class to predict.
+        hold: The columns of x that partners keep exactly.
         separator: What separates the cells of a csv file.
         decimal: What stands before the decimals of a number in a csv file.
         thousands: What stands between groups of three digits there, if anything does.
@@ -70,6 +80,8 @@ class File(TaskBase):
     path: str
     x: Names
     y: Names
+    columns: Annotated[dict[Name, Said], Field(default_factory=dict)]
+    hold: Annotated[list[Name], Field(default_factory=list)]
     separator: Sign = ","
     decimal: Literal[".", ","] = "."
     thousands: Sign | None = None
@@ -113,18 +125,24 @@ class File(TaskBase):
         names = [*self.x, *self.y]
         table = self.table
         labels = [name for name in (self.split_column, self.group, self.order) if name is not None]
-        sheet = read_sheet(self.path, names, table, labels=labels)
-        self._check_far(sheet)
+        values = {name: Values() for name in self._texts(names, table)}
+        sheet = read_sheet(self.path, names, table, labels=labels, categories=values)
+        self._check_far(sheet, values)
         rows_of = self._split(sheet)
-        units = None
+        numbers = sheet.numbers
+        try:
+            kinds, target = self._kinds(numbers, values, rows_of["train"])
+            x, y = numbers[:, : len(self.x)], numbers[:, len(self.x) :]
+            train = rows_of["train"]
+            of_x = Columns.of(x[train], self.x, kinds)
+            of_y = target.columns() if target else Columns.of(y[train], self.y)
+            units = Units(of_x, of_y, table, target)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
         for part, rows in rows_of.items():
-            x, y = sheet.numbers[rows, : len(self.x)], sheet.numbers[rows, len(self.x) :]
-            if units is None:
-                try:
-                    units = Units(Columns.of(x, self.x), Columns.of(y, self.y), table)
-                except ValueError as error:
-                    raise ValueError(f"{self.path}: {error}") from None
-            yield part, Dataset(x, y, units=units)
+            rows = self._known(part, rows, numbers)
+            of_part = target.indicators(y[rows, 0]) if target else y[rows]
+            yield part, Dataset(x[rows], of_part, units=units)
 
     @property
     def plane(self) -> Plane:
@@ -132,6 +150,24 @@ class File(TaskBase):
         return Plane(labels=(self.x[0], self.x[min(1, len(self.x) - 1)]), equal=False, dots=True)
 
     def _check_names(self) -> None:
+        for key, named, allowed in (
+            ("columns", list(self.columns), [*self.x, *self.y]),
+            ("hold", self.hold, self.x),
+        ):
+            unknown = [name for name in named if name not in allowed]
+            if unknown:
+                raise ValueError(
+                    f"data.{key} names {', '.join(map(repr, unknown))}; allowed: "
+                    + ", ".join(map(repr, allowed))
+                )
+        if set(self.hold) == set(self.x):
+            raise ValueError("data.hold names all columns of x; at least one must be free to move")
+        numbers = [name for name in self.y if self.columns.get(name) not in (None, *OF_Y)]
+        if numbers:
+            raise ValueError(
+                f"data.columns says {self.columns[numbers[0]]!r} of {numbers[0]!r}; allowed for a "
+                f"column of y: {' or '.join(OF_Y)}"
+            )
         split = [] if self.split_column is None else [self.split_column]
         names = [*self.x, *self.y, *split]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -147,9 +183,68 @@ class File(TaskBase):
                 "neither data.group nor data.order"
             )
 
-    def _check_far(self, sheet: Sheet) -> None:
+    def _texts(self, names: list[str], table: Table) -> list[str]:
+        # The columns that are categories.
+        found = text_columns(self.path, names, table)
+        said = {name: self.columns.get(name) for name in names}
+        wrong = [name for name in found if said[name] not in (None, "category")]
+        if wrong:
+            raise ValueError(
+                f"{self.path}: column {wrong[0]!r} holds texts; data.columns says "
+                f"{said[wrong[0]]!r}; allowed: category"
+            )
+        texts = [name for name in names if name in found or said[name] == "category"]
+        if len(self.y) > 1 and set(texts) & set(self.y):
+            raise ValueError(
+                f"{self.path}: of data.y {', '.join(map(repr, set(texts) & set(self.y)))} is a "
+                "class; allowed: one class alone, or columns of numbers"
+            )
+        return texts
+
+    def _kinds(
+        self, numbers: Array, values: dict[str, Values], train: NDArray[np.intp]
+    ) -> tuple[list[Kind], Target | None]:
+        # The kinds of the columns of x, and the class that y is. Categories get their values in
+        # the order of y, in place; what no training row has becomes NaN.
+        target = None
+        y = numbers[:, len(self.x)]
+        for column, name in [*enumerate(self.x), (len(self.x), self.y[0])][::-1]:
+            if name not in values:
+                continue
+            codes = numbers[:, column]
+            known = values[name].known
+            alphabet = np.argsort(np.argsort(known))  # of a class; of x the order of y
+            by = alphabet[codes[train].astype(int)] if column == len(self.x) else y[train]
+            places, ordered = ordered_by(codes[train], known, by)
+            kind = kind_of(name, codes[train], None, ordered)
+            values[name].known = list(map(str, kind.members))
+            numbers[:, column] = places[codes.astype(int)]
+            if column == len(self.x):
+                target = Target(name, kind.members)
+        kinds = []
+        for column, name in enumerate(self.x):
+            own = values[name].known if name in values else None
+            said = None if name in values else self.columns.get(name)
+            held = name in self.hold
+            kinds.append(kind_of(name, numbers[:, column], said, own, held=held))
+        return kinds, target
+
+    def _known(self, part: str, rows: NDArray[np.intp], numbers: Array) -> NDArray[np.intp]:
+        # The rows whose categories training rows have too.
+        unknown = np.isnan(numbers[rows]).any(1)
+        if unknown.any():
+            print(
+                f"{self.path}: left out {np.count_nonzero(unknown)} rows of {part}, with values "
+                "of categories that no training row has"
+            )
+            rows = rows[~unknown]
+        return rows
+
+    def _check_far(self, sheet: Sheet, values: dict[str, Values]) -> None:
         words = []
         for column, name in enumerate([*self.x, *self.y]):
+            if name in values:
+                continue
             far = far_values(sheet.numbers[:, column])
             if far is not None:
                 shown = ", ".join(f"{value:.6g}" for value in far.values[:5])

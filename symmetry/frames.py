@@ -1,0 +1,284 @@
+"""Arrays and DataFrames of any kinds of columns as arrays of numbers, and back."""
+
+__all__ = [
+    "Named",
+    "as_declared",
+    "check_names",
+    "class_in",
+    "in_numbers",
+    "in_values",
+    "in_words",
+    "kinds_in",
+    "names_of",
+    "texts_in",
+]
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from symmetry.data import Target
+from symmetry.kinds import Array, Declared, Kind, Value, codes_of, kind_of, ordered_by, texts_of
+
+Named = Mapping[str, tuple[Value, ...]]
+"""The values of columns that are categories, by the name of the column."""
+
+
+def names_of(rows: Any, side: str, columns: int) -> list[str]:
+    """Names columns as a DataFrame or a Series does, or else x1, x2, … or y1, y2, …."""
+    if isinstance(rows, pd.DataFrame) and all(isinstance(name, str) for name in rows.columns):
+        return list(rows.columns)
+    if isinstance(rows, pd.Series) and isinstance(rows.name, str):
+        return [rows.name]
+    return [f"{side}{number + 1}" for number in range(columns)]
+
+
+def texts_in(rows: Any, declared: Mapping[str, Declared]) -> Named:
+    """Finds the categories of a table: columns of texts or booleans, and those declared so.
+
+    Arguments:
+        rows: An array or a DataFrame, with shape (n, d).
+        declared: What columns are said to be, by name.
+
+    Raises:
+        ValueError: If a column of texts is declared as numbers, or one holds other things.
+    """
+    if isinstance(rows, pd.DataFrame):
+        columns = dict(zip(names_of(rows, "x", rows.shape[1]), rows.items(), strict=True))
+        cells = {name: column for name, (_, column) in columns.items()}
+        found = [name for name, column in cells.items() if _is_text(column)]
+        wrong = [name for name in found if declared.get(name, "category") != "category"]
+        if wrong:
+            raise ValueError(
+                f"column {wrong[0]!r} holds texts or booleans; columns says "
+                f"{declared[wrong[0]]!r}; allowed: 'category'"
+            )
+    elif "category" in declared.values():
+        array = np.asarray(rows)
+        cells = {
+            name: pd.Series(column)
+            for name, column in zip(names_of(rows, "x", array.shape[1]), array.T, strict=True)
+        }
+        found = []
+    else:
+        return {}
+    chosen = [name for name in cells if name in found or declared.get(name) == "category"]
+    return {name: codes_of(name, cells[name])[1] for name in chosen}
+
+
+def in_numbers(rows: Any, categories: Named) -> Any:
+    """Puts the places of their values for the values of categories; the rest stays as it is.
+
+    Arguments:
+        rows: An array or a DataFrame, with shape (n, d).
+        categories: The categories and their values.
+
+    Raises:
+        ValueError: If a cell of a category is empty or holds none of its values.
+    """
+    if not categories:
+        return rows
+    if not isinstance(rows, pd.DataFrame):
+        table = np.array(rows, dtype=np.float64)
+        for column, name in enumerate(names_of(rows, "x", table.shape[1])):
+            if name in categories:
+                table[:, column] = _codes(name, pd.Series(table[:, column]), categories[name])
+        return table
+    names = names_of(rows, "x", rows.shape[1])
+    return pd.concat(
+        [
+            pd.Series(_codes(name, column, categories[name]), rows.index, name=label)
+            if name in categories
+            else column
+            for name, (label, column) in zip(names, rows.items(), strict=True)
+        ],
+        axis=1,
+    )
+
+
+def class_in(y: Any, declared: Mapping[str, Declared]) -> tuple[Target, Array] | None:
+    """Finds the class that y is, and the place of each row's class; None if it is of numbers.
+
+    Raises:
+        ValueError: If one of several columns is a class, or a cell is empty.
+    """
+    frame = isinstance(y, pd.DataFrame)
+    if frame and y.shape[1] == 1:
+        y = y.iloc[:, 0]
+        frame = False
+    if frame:
+        classes = [str(name) for name, column in y.items() if _is_text(column)]
+        classes += [str(name) for name in y.columns if declared.get(str(name)) == "category"]
+        if classes:
+            raise ValueError(
+                f"column {classes[0]!r} of y is a class; allowed: one class alone, or columns of "
+                "numbers"
+            )
+        return None
+    cells = y if isinstance(y, pd.Series) else None
+    if cells is None:
+        array = np.asarray(y)
+        if array.ndim != 1 or array.dtype.kind not in "OUSbfiu":
+            return None
+        cells = pd.Series(array)
+    (name,) = names_of(cells, "y", 1)
+    if declared.get(name, "category") != "category" or not (
+        _is_text(cells) or declared.get(name) == "category"
+    ):
+        return None
+    codes, values = codes_of(name, cells)
+    if np.isnan(codes).any():
+        raise ValueError(f"column {name!r} of y has {np.isnan(codes).sum()} cells without a class")
+    return Target(name, values), codes
+
+
+def kinds_in(
+    names: Sequence[str],
+    table: Array,
+    y: Array,
+    train: NDArray[np.intp],
+    categories: Named,
+    declared: Mapping[str, Declared],
+    hold: Sequence[str],
+) -> list[Kind]:
+    """Finds the kinds of columns, and puts the places of categories in the order of y.
+
+    Arguments:
+        names: The names of the columns.
+        table: The numbers, with shape (n, d), of which those of categories are changed; what no
+            training row has becomes NaN.
+        y: The targets, with shape (n,).
+        train: The training rows.
+        categories: The categories and their values.
+        declared: What columns are said to be, by name.
+        hold: The columns to hold.
+
+    Raises:
+        ValueError: As :func:`~symmetry.kinds.kind_of`.
+    """
+    kinds = []
+    for column, name in enumerate(names):
+        values, said = None, declared.get(name)
+        if name in categories:
+            codes = table[:, column].astype(int)
+            places, values = ordered_by(codes[train], categories[name], y[train])
+            table[:, column] = places[codes]
+        kinds.append(kind_of(name, table[:, column], said, values, held=name in hold))
+    return kinds
+
+
+def in_values(
+    points: Array, kinds: Sequence[Kind], like: Any, index: pd.MultiIndex | None
+) -> NDArray[Any] | pd.DataFrame:
+    """Gives points the form of a table: an array, or a DataFrame with the values of categories.
+
+    Arguments:
+        points: The points, with shape (n, count, d).
+        kinds: The kind of each column; none if all are numbers.
+        like: The table.
+        index: The rows of a DataFrame; None for an array.
+
+    Raises:
+        ValueError: If an array would have to hold texts.
+    """
+    if index is None:
+        for column, kind in enumerate(kinds):
+            if kind.is_category:
+                points[..., column] = texts_of(points[..., column], kind).astype(np.float64)
+        return points
+    frame = pd.DataFrame(points.reshape(-1, points.shape[-1]), index, like.columns)
+    if not kinds:
+        return frame
+    columns: list[pd.Series[Any]] = []
+    for column, (kind, dtype) in enumerate(zip(kinds, like.dtypes, strict=True)):
+        own = frame.iloc[:, column]
+        if kind.is_category:
+            texts = texts_of(own.to_numpy(), kind)
+            own = pd.Series(texts, index, name=own.name).astype(dtype)
+        elif kind.kind == "integer" and dtype.kind in "iu":
+            own = own.astype(dtype)
+        columns.append(own)
+    return pd.concat(columns, axis=1)
+
+
+def in_words(numbers: Array, names: Sequence[str], kinds: Sequence[Kind]) -> pd.DataFrame:
+    """Gives rows of numbers, with shape (n, d), the names and the values of a table.
+
+    Arguments:
+        numbers: The rows, with the places of the values of categories, or NaN.
+        names: The names of the columns.
+        kinds: The kinds of the first columns, or none.
+    """
+    frame = pd.DataFrame(numbers, columns=list(names))
+    for name, kind in zip(names, kinds, strict=False):
+        if kind.is_category:
+            places = np.nan_to_num(frame[name].to_numpy(), nan=len(kind.members))
+            unknown = Kind("category", (*kind.members, ""))
+            frame[name] = texts_of(places, unknown)
+    return frame
+
+
+def _codes(name: str, cells: "pd.Series[Any]", values: Sequence[Value]) -> Array:
+    codes, _ = codes_of(name, cells, values)
+    wrong = np.flatnonzero(np.isnan(codes))
+    if len(wrong):
+        cell = cells.iloc[int(wrong[0])]
+        said = "nothing" if pd.isna(cell) else repr(cell)
+        shown = ", ".join(map(repr, values[:10])) + (", …" if len(values) > 10 else "")
+        raise ValueError(
+            f"{len(wrong)} cells of column {name!r} are no values of its, the first in row "
+            f"{wrong[0]}: {said}; allowed: {shown}"
+        )
+    return codes
+
+
+def _is_text(column: "pd.Series[Any]") -> bool:
+    if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(column):
+        return True
+    if column.dtype.kind in "iufcmM":
+        return False
+    return pd.api.types.infer_dtype(column, skipna=True) in ("string", "boolean")
+
+
+def as_declared(columns: Any) -> dict[str, Declared]:
+    """Checks what columns are said to be, and lists it by name.
+
+    Raises:
+        ValueError: If it is no mapping from names.
+    """
+    if columns is None:
+        return {}
+    if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
+        raise ValueError(f"columns is {columns!r}; allowed: a mapping from names, or None")
+    return dict(columns)
+
+
+def check_names(
+    names: ArrayLike, y_names: Sequence[str], declared: Mapping[str, Declared], hold: Any
+) -> None:
+    """Checks that what is declared and held is there.
+
+    Raises:
+        ValueError: If a name is none of a column, or all columns are held.
+    """
+    known = list(map(str, np.asarray(names)))
+    if isinstance(hold, str) or not all(isinstance(name, str) for name in hold):
+        raise ValueError(f"hold is {hold!r}; allowed: a list of names of columns")
+    for key, named, allowed in (("columns", declared, [*known, *y_names]), ("hold", hold, known)):
+        unknown = [name for name in named if name not in allowed]
+        if unknown:
+            raise ValueError(
+                f"{key} names {', '.join(map(repr, unknown))}; allowed: "
+                + ", ".join(map(repr, allowed[:20]))
+            )
+    if set(hold) == set(known):
+        raise ValueError("hold names all columns of x; at least one must be free to move")
+    for name in y_names:
+        if name in declared and declared[name] not in ("number", "category"):
+            raise ValueError(
+                f"columns says {declared[name]!r} of {name!r}; allowed for a column of y: "
+                "'number' or 'category'"
+            )
