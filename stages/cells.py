@@ -7,6 +7,7 @@ depend on. What stands there under its digest is not run again.
 
 __all__ = [
     "Cell",
+    "Fault",
     "Rows",
     "Settings",
     "add_arguments",
@@ -89,13 +90,13 @@ Outcome = tuple[str, Rows | Fault]
 Engine = Callable[[Sequence[Cell]], Iterator[Outcome]]
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Adds what :func:`engine_of` reads."""
+def add_arguments(parser: ArgumentParser, engines: Sequence[str] = ("joblib", "ray")) -> None:
+    """Adds what :func:`engine_of` reads, with the engines that can do it."""
     parser.add_argument("--jobs", type=int, default=1, help="cells at once on this machine [1]")
     parser.add_argument("--threads", type=int, default=1, help="threads of each cell [1]")
     parser.add_argument(
         "--engine",
-        choices=("joblib", "ray"),
+        choices=engines,
         default="joblib",
         help="ray: on the cluster that RAY_ADDRESS names, or a new one on this machine [joblib]",
     )

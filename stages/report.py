@@ -19,6 +19,8 @@ from symmetry.artifacts import (
 )
 from symmetry.checkpoints import load
 from symmetry.data import Array, Columns
+from symmetry.frames import in_words, words_of
+from symmetry.kinds import possible
 from symmetry.models import MODELS
 from symmetry.rates import slopes
 from symmetry.report import SLOPED, Run, content, render
@@ -47,14 +49,16 @@ def main() -> None:
         assert y_hat is not None
         return y_hat[0].numpy()
 
-    partners = arrays["partners"].astype(np.float64)
+    x_columns, y_columns = (test.units.x, test.units.y) if test.units else (None, None)
+    kinds = x_columns.kinds if x_columns else ()
+    partners = possible(arrays["partners"].astype(np.float64), kinds)
     steep = guessed = None
     if not model.decodes_from_y:
         steep = slopes(predict, test.x[:SLOPED], test.x.std(0))
+        steep[..., [kind.is_category for kind in kinds] or []] = 0  # along codes there is none
         guessed = predict(partners.reshape(-1, test.x.shape[1])).reshape(*partners.shape[:2], -1)
     settings = params.model_dump(exclude={"models"})
     settings["models"] = {key: params.models.block(key).model_dump()}
-    x_columns, y_columns = (test.units.x, test.units.y) if test.units else (None, None)
     run = Run(
         title=Path(getattr(params.data, "path", params.data.task)).stem,
         model=key.upper(),
@@ -62,9 +66,9 @@ def main() -> None:
         x=frame(test.x, "x", x_columns),
         y=frame(test.y, "y", y_columns),
         y_hat=arrays.get("y_hat"),
-        partners=partners,
+        partners=words_of(partners, kinds),
         partners_y_hat=guessed,
-        orbits=arrays["orbits"],
+        orbits=words_of(possible(arrays["orbits"].astype(np.float64), kinds), kinds),
         slopes=steep,
         metrics=read_metrics(f"metrics/{key}.json"),
         history=history_frame(read_csv(f"models/{key}/history.csv", ("step", "seed"))),
@@ -81,9 +85,9 @@ def main() -> None:
 
 
 def frame(rows: Array, side: str, columns: Columns | None) -> pd.DataFrame:
-    """Gives the columns of x or y their names, or x1, x2, …, where they have none."""
+    """Gives x or y the names of their columns, or x1, x2, …, and the values of categories."""
     numbered = [f"{side}{number + 1}" for number in range(rows.shape[1])]
-    return pd.DataFrame(rows, columns=numbered if columns is None else columns.names)
+    return in_words(rows, columns.names if columns else numbered, columns.kinds if columns else ())
 
 
 if __name__ == "__main__":

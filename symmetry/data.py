@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from symmetry.kinds import Kind, Value
+from symmetry.kinds import Kind, Value, codes_of
 
 Array = NDArray[np.float64]
 
@@ -215,6 +215,21 @@ class Target:
         """Spreads the places of the classes, with shape (n,), to shape (n, classes - 1)."""
         indicators: Array = (codes[:, None] == np.arange(1, len(self.classes))) * 1.0
         return indicators
+
+    def indicators_of(self, y: Any) -> Array:
+        """Spreads the classes of rows, an array or a column of a table, likewise.
+
+        Raises:
+            ValueError: If a row is of none of the classes.
+        """
+        import pandas as pd  # a second, for those alone who have classes
+
+        codes, _ = codes_of(self.name, pd.Series(np.ravel(np.asarray(y))), self.classes)
+        if np.isnan(codes).any():
+            raise ValueError(
+                f"y holds what is none of the classes {', '.join(map(repr, self.classes))}"
+            )
+        return self.indicators(codes)
 
     def of(self, indicators: Array) -> NDArray[Any]:
         """Names the class of each row of indicators, or the likeliest by probabilities."""

@@ -11,6 +11,7 @@ __all__ = [
     "kinds_in",
     "names_of",
     "texts_in",
+    "words_of",
 ]
 
 from collections.abc import Mapping, Sequence
@@ -219,6 +220,17 @@ def in_words(numbers: Array, names: Sequence[str], kinds: Sequence[Kind]) -> pd.
             unknown = Kind("category", (*kind.members, ""))
             frame[name] = texts_of(places, unknown)
     return frame
+
+
+def words_of(points: Array, kinds: Sequence[Kind]) -> NDArray[Any]:
+    """Gives points, with shape (..., d), the values of categories; numbers stay as they are."""
+    if not any(kind.is_category for kind in kinds):
+        return points
+    words: NDArray[Any] = points.astype(object)
+    for column, kind in enumerate(kinds):
+        if kind.is_category:
+            words[..., column] = texts_of(points[..., column], kind)
+    return words
 
 
 def _codes(name: str, cells: "pd.Series[Any]", values: Sequence[Value]) -> Array:

@@ -23,12 +23,13 @@ from sklearn.base import (
 )
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from symmetry.artifacts import read_tensors, write_tensors
 from symmetry.checkpoints import described, rebuilt
-from symmetry.data import MOST_HELD_OUT, Array, Columns, Dataset, Target, Units, copies_of, cut
+from symmetry.data import MOST_HELD_OUT, Array, Columns, Dataset, Units, copies_of, cut
 from symmetry.evaluation import evaluate
 from symmetry.fitting import fit
 from symmetry.frames import (
@@ -40,7 +41,7 @@ from symmetry.frames import (
     kinds_in,
     texts_in,
 )
-from symmetry.kinds import Declared, Kind, codes_of, possible
+from symmetry.kinds import Declared, Kind, possible
 from symmetry.models import Model
 from symmetry.params import for_table
 from symmetry.referee import FEWEST_ROWS
@@ -52,6 +53,10 @@ POOL = 5_000  # training rows that are kept, for the Z0 of other rows and the sp
 PIECE = 2**16  # rows that are predicted at once,
 LINES = 1_000  # and drawn orbits of
 NEIGHBOURS, CRITIC_STEPS = 20, 300  # of the metrics, as in params.yaml
+
+
+def _predicts_class(learner: "SymmetryLearner") -> bool:
+    return hasattr(learner, "units_") and learner.units_.target is not None
 
 
 class SymmetryLearner(
@@ -110,6 +115,7 @@ class SymmetryLearner(
     units_: Units
     seed_: int
     n_features_in_: int
+    classes_: NDArray[Any]
 
     def __init__(
         self,
@@ -117,7 +123,7 @@ class SymmetryLearner(
         *,
         params: Mapping[str, Any] | None = None,
         columns: Mapping[str, Declared] | None = None,
-        hold: Sequence[str] = (),
+        hold: Sequence[str] | None = None,
         seeds: int = 1,
         validation_share: float = 0.1,
         test_share: float = 0.2,
@@ -165,7 +171,8 @@ class SymmetryLearner(
         x_names = getattr(self, "feature_names_in_", _numbered("x", table.shape[1]))
         y_names = _names(y) or _numbered("y", target.shape[1])
         self._check_settings()
-        check_names(x_names, y_names, declared, self.hold)
+        hold = () if self.hold is None else self.hold
+        check_names(x_names, y_names, declared, hold)
         if chosen_class is not None:
             target = chosen_class.indicators(target[:, 0])
         params = for_table(
@@ -180,7 +187,7 @@ class SymmetryLearner(
         rows = self._split(np.column_stack([table, target]))
         _keep_values(rows, table, [name in categories for name in x_names])
         chosen = rows["train"]
-        kinds = kinds_in(x_names, table, target[:, 0], chosen, categories, declared, self.hold)
+        kinds = kinds_in(x_names, table, target[:, 0], chosen, categories, declared, hold)
         of_x = Columns.of(table[chosen], x_names, kinds, resolution=RESOLUTION)
         of_y = (
             chosen_class.columns()
@@ -188,6 +195,8 @@ class SymmetryLearner(
             else Columns.of(target[chosen], y_names, resolution=RESOLUTION)
         )
         self.units_ = Units(_unscaled(of_x), of_y, target=chosen_class)
+        if hasattr(self, "classes_"):  # of another fit
+            del self.classes_
         if chosen_class is not None:
             self.classes_ = np.array(chosen_class.classes)
         # Standardised here, in float64, so that the model has but to name the columns.
@@ -227,15 +236,13 @@ class SymmetryLearner(
         y_hat = self._predicted(X)
         return y_hat[:, 0] if self._flat_y else y_hat
 
+    @available_if(_predicts_class)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Predicts the probability of each class, with shape (n, classes).
+        """Predicts the probability of each class, with shape (n, classes), where y is a class.
 
         Raises:
-            ValueError: As :meth:`predict`, or if y is no class.
+            ValueError: As :meth:`predict`.
         """
-        check_is_fitted(self)
-        if self.units_.target is None:
-            raise ValueError("y is no class, of which there would be probabilities")
         others = self._predicted(X)
         chances: Array = np.column_stack([1 - others.sum(1), others]).clip(0, 1)
         return chances
@@ -471,7 +478,7 @@ class SymmetryLearner(
         if y is None:
             return table, x, None
         if self.units_.target is not None:
-            y = self.units_.target.indicators(_codes_of_class(y, self.units_.target))
+            y = self.units_.target.indicators_of(y)
         target = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         target = target.reshape(len(target), -1)
         if target.shape != (len(x), self.model_.sizes.y):
@@ -555,13 +562,6 @@ def _standard(columns: Columns) -> Columns:
     mean = [m if kind.levels else 0.0 for kind, m in zip(kinds, columns.mean, strict=True)]
     std = [s if kind.levels else 1.0 for kind, s in zip(kinds, columns.std, strict=True)]
     return replace(columns, mean=tuple(mean), std=tuple(std))
-
-
-def _codes_of_class(y: ArrayLike, target: Target) -> Array:
-    codes, _ = codes_of(target.name, pd.Series(np.ravel(np.asarray(y))), target.classes)
-    if np.isnan(codes).any():
-        raise ValueError(f"y holds what is none of the classes {target.classes}")
-    return codes
 
 
 def _standardised(rows: Array, columns: Columns) -> Array:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from hashlib import sha256
 from importlib import resources
 from importlib.metadata import version
@@ -23,6 +23,8 @@ from pandas.api.types import is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
 from symmetry import __version__
+from symmetry.frames import in_numbers, in_words
+from symmetry.kinds import codes_of
 from symmetry.rates import Predict, rates, slopes
 from symmetry.referee import (
     EXACT,
@@ -134,6 +136,16 @@ def content(run: Run) -> dict[str, Any]:
     names = [str(name) for name in run.x.columns[shown]]
     targets = [str(name) for name in run.y.columns[:MOST_TARGETS]]
     cells = run.x.iloc[:, shown]
+    texts = np.array([not is_numeric_dtype(dtype) for dtype in cells.dtypes])
+    partners, orbits = (
+        _worded(points[..., shown], texts) for points in (run.partners, run.orbits)
+    )
+    cells = pd.DataFrame(
+        {
+            name: column.map(_text) if text else column
+            for (name, column), text in zip(cells.items(), texts, strict=True)
+        }
+    )
     y = run.y.iloc[:, :MOST_TARGETS]
     predicted = None if run.y_hat is None else run.y_hat[:, :MOST_TARGETS]
     columns = [_column(cells.iloc[:, place], spread[at]) for place, at in enumerate(shown)]
@@ -159,12 +171,12 @@ def content(run: Run) -> dict[str, Any]:
             "y": _cells(y[:count]),
             "y_hat": None if predicted is None else _cells(predicted[:count]),
         },
-        "partners": _cells(run.partners[:PARTNERS, :count][..., shown].swapaxes(0, 1)),
+        "partners": _cells(partners[:PARTNERS, :count].swapaxes(0, 1)),
         "astray": _astray(run)[:PARTNERS, :count].T.tolist(),
         "partners_y_hat": None
         if guessed is None
         else _cells(guessed[:PARTNERS, :count, :MOST_TARGETS].swapaxes(0, 1)),
-        "orbits": _cells(run.orbits[:, :count][..., shown].swapaxes(0, 1)),
+        "orbits": _cells(orbits[:, :count].swapaxes(0, 1)),
         "cloud": _cells(cells[:DOTS]),
         "prediction": None
         if predicted is None
@@ -210,51 +222,65 @@ def of_learner(learner: "SymmetryLearner", rows: pd.DataFrame | ArrayLike, y: Ar
     Raises:
         ValueError: If the rows are not as in the fit, or y has not as many.
     """
-    names, target_names = learner.units_.x.names, learner.units_.y.names
-    table, target = np.asarray(rows, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if len(target) != len(table):
-        raise ValueError(f"y has {len(target)} rows and the inputs {len(table)}; as many are due")
-    target = target.reshape(len(table), -1)
-    given = target if learner.model_.decodes_from_y else None
-    named = hasattr(learner, "feature_names_in_")
+    units, named = learner.units_, hasattr(learner, "feature_names_in_")
+    names, kinds, target = units.x.names, units.x.kinds, units.target
+    categories = {
+        n: kind.members for n, kind in zip(names, kinds, strict=False) if kind.is_category
+    }
+    table, labels = np.asarray(in_numbers(rows, categories), dtype=np.float64), np.asarray(y)
+    if len(labels) != len(table):
+        raise ValueError(f"y has {len(labels)} rows and the inputs {len(table)}; as many are due")
+    if target is None:
+        truth = labels.astype(np.float64).reshape(len(table), -1)
+    else:
+        codes, _ = codes_of(target.name, pd.Series(labels.ravel()), target.classes)
+        truth = target.indicators(codes)
 
-    def of(method: Callable[..., Any], x: Array, *arguments: Any) -> Array:
-        flat = pd.DataFrame(x, columns=names) if named else x
-        return np.asarray(method(flat, *arguments), dtype=np.float64).reshape(len(x), -1)
+    def as_given(numbers: Array) -> Any:
+        frame = in_words(numbers, names, kinds)
+        return frame if named else frame.to_numpy(np.float64)
 
-    def points(method: Callable[..., Any], number: int) -> Array:
-        own = None if given is None else given[:PICKED]
-        moved = of(method, table[:PICKED], number, own)
+    def predicted(given: Any) -> Array:
+        y_hat = learner.predict(given) if target is None else learner.predict_proba(given)[:, 1:]
+        return np.asarray(y_hat, dtype=np.float64).reshape(len(given), -1)
+
+    def points(method: Callable[..., Any], number: int) -> NDArray[Any]:
+        own = labels[:PICKED] if learner.model_.decodes_from_y else None
+        moved = np.asarray(method(as_given(table[:PICKED]), number, own))
         return moved.reshape(-1, number, len(names)).swapaxes(0, 1)
 
-    predict: Predict = partial(of, learner.predict)
     partners, steep, y_hat, guessed = points(learner.partners, PARTNERS), None, None, None
-    if given is None:
-        scale = np.array(learner.units_.x.std)
-        steep = slopes(predict, table[:SLOPED], scale)
+    if not learner.model_.decodes_from_y:
+        # A step along a category is none, since no value lies so near to another.
+        predict: Predict = lambda x: predicted(as_given(x))  # noqa: E731
+        steep = slopes(predict, table[:SLOPED], np.array(units.x.std))
         y_hat = predict(table)
-        guessed = predict(partners.reshape(-1, len(names))).reshape(*partners.shape[:2], -1)
+        flat = pd.DataFrame(partners.reshape(-1, len(names)), columns=names).infer_objects()
+        guessed = predicted(flat if named else flat.to_numpy(np.float64))
+        guessed = guessed.reshape(*partners.shape[:2], -1)
     return render(
         content(
             Run(
-                title=", ".join(map(str, target_names)),
+                title=", ".join(units.target_names),
                 model=learner.model.upper(),
                 verdict=_read(str(learner.summary_["verdict"])),
-                x=pd.DataFrame(table, columns=names),
-                y=pd.DataFrame(target, columns=target_names),
+                x=in_words(table, names, kinds),
+                y=pd.DataFrame(truth, columns=units.y.names),
                 y_hat=y_hat,
                 partners=partners,
                 partners_y_hat=guessed,
                 orbits=points(learner.orbit, 60),
                 slopes=steep,
-                metrics={k: v for k, v in learner.summary_.items() if k != "verdict"},
+                metrics={
+                    name: value
+                    for name, value in learner.summary_.items()
+                    if isinstance(value, int | float)
+                },
                 params={k: v for k, v in learner.get_params().items() if k != "random_state"},
                 facts={
                     "seed": str(learner.seed_),
                     "rows shown": str(len(table)),
-                    "SHA-256 of these rows": sha256(
-                        table.tobytes() + target.tobytes()
-                    ).hexdigest(),
+                    "SHA-256 of these rows": sha256(table.tobytes() + truth.tobytes()).hexdigest(),
                 },
             )
         )
@@ -284,7 +310,7 @@ def _column(values: pd.Series, spread: float) -> dict[str, Any]:
         "text": not numeric,
         "low": _rounded(values.min()) if numeric else None,
         "high": _rounded(values.max()) if numeric else None,
-        "values": None if numeric else sorted(map(str, values.unique())),
+        "values": None if numeric else sorted(values.unique()),
         "deviation": deviation,
         "step": _round_number(deviation / 4),
         "spread": _rounded(spread),
@@ -479,6 +505,19 @@ def _cells(values: Any) -> Any:
     if isinstance(values, list):
         return [_cells(value) for value in values]
     return _rounded(values)
+
+
+def _worded(points: NDArray[Any], texts: NDArray[np.bool_]) -> NDArray[Any]:
+    # Points whose texts, in some columns, may be numbers or truths.
+    if not texts.any():
+        return points
+    points = points.astype(object)
+    points[..., texts] = np.vectorize(_text, otypes=[object])(points[..., texts])
+    return points
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _rounded(value: Any) -> Any:

@@ -14,6 +14,7 @@ CLOSE = 1e-4  # of Z1: nearer to its level no point needs to come
 DAMPING = 1e-4  # of the mean square of the gradients: where they are poor, short steps
 ASTRAY = 0.02  # of predicted y in standard deviations: what differs more has not come back
 AIMS = 4  # at a level: what is decoded is a little beside it
+SETTLING = (0.8, 0.8)  # beside discrete columns: what a flow blurs goes back to where data lie
 DRAWS = 20  # more of a partner that categories or whole numbers keep from its level
 PIECE = 2**16  # points of a copy that are held in memory at once
 STRIDE = 0.06  # of a path's walk, in spreads of the rows on its level
@@ -76,7 +77,10 @@ def partners(
 
 def _decoded(model: Model, invariant: Tensor, kept: Tensor, refine: int) -> Tensor:
     if model.discrete is not None and refine and not model.decodes_from_y:
-        return model.in_units(refined(model, _aimed(model, invariant, kept), kept, refine), "x")
+        point = _aimed(model, invariant, kept)
+        for late in SETTLING:
+            point = model.among_data(point, kept, late)
+        return model.in_units(refined(model, point, kept, refine), "x")
     point = model.decode(invariant, kept)
     if model.discrete is not None:
         return model.in_units(model.snapped(model.standardised(point, "x")), "x")

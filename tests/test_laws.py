@@ -116,6 +116,19 @@ def test_partners_off_their_level_and_off_the_data_show(monkeypatch):
     assert row["predictor_error"] is None
 
 
+def test_the_peak_is_what_the_method_itself_takes(monkeypatch):
+    def fit(x, y, seed):
+        held = np.ones(60 * 2**17)  # 60 MB
+        return Fitted(lambda x, y, count: held[0] * np.broadcast_to(x, (count, *x.shape)))
+
+    add_peer(monkeypatch, fit)
+    (row,) = measure(settings("made_up"))
+    if Path("/proc/self/clear_refs").exists():
+        assert 55 < row["peak_megabytes"] < 90
+    else:
+        assert row["peak_megabytes"] is None
+
+
 def test_a_method_that_takes_too_long_is_stopped(monkeypatch):
     add_peer(monkeypatch, lambda x, y, seed: time.sleep(60))
     start = time.monotonic()

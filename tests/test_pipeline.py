@@ -25,9 +25,7 @@ PIPELINES = sorted(
 STAGES = sorted(
     path.stem for path in ROOT.glob("stages/*.py") if path.stem not in ("__init__", "cells")
 )
-AFTER_STIB = {
-    *("train@stib", "evaluate@stib", "show@stib", "tabulate", "plot", "headline", "report"),
-}
+AFTER_STIB = {"train@stib", "evaluate@stib", "show@stib", "tabulate", "plot", "headline", "report"}
 
 
 def stages_run(printed):

@@ -426,6 +426,39 @@ def test_a_learner_that_was_not_judged_says_so():
     assert "Too few rows were held out" in html
 
 
+def test_the_report_of_a_learner_of_texts_truths_and_a_class_tells_them_as_they_are():
+    draw = default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "size": draw.normal(size=400),
+            "cut": draw.choice(["round", "oval", "pear"], 400),
+            "old": draw.choice([True, False], 400),
+        }
+    )
+    y = pd.Series(np.where(rows["size"] + rows["old"] > 0.5, "dear", "cheap"), name="price")
+    few = {"steps": 60, "predictor_steps": 60, "hidden_size": 8}
+    learner = SymmetryLearner(params=few, random_state=0, device="cpu").fit(rows, y)
+    html = of_learner(learner, rows, y)
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html)
+    page = json.loads(data)
+    columns = {column["name"]: column for column in page["columns"]}
+    assert columns["cut"]["values"] == ["oval", "pear", "round"]
+    assert columns["old"]["values"] == ["False", "True"]
+    order = [list(rows).index(name) for name in columns]
+    shown = rows[:PICKED].astype({"old": str}).iloc[:, order].to_numpy(object)
+    for place, name in enumerate(columns):
+        cells = [row[place] for row in page["rows"]["x"]]
+        if columns[name]["text"]:
+            assert cells == shown[:, place].tolist()
+            moved = {partner[place] for partners in page["partners"] for partner in partners}
+            assert moved <= set(columns[name]["values"])
+        else:
+            np.testing.assert_allclose(cells, shown[:, place].astype(float), rtol=1e-4)
+    assert page["targets"] == list(learner.units_.y.names)
+    chances = learner.predict_proba(rows[:PICKED])[:, 1:]
+    np.testing.assert_allclose(page["rows"]["y_hat"], chances, rtol=1e-4, atol=1e-9)
+
+
 def test_a_learner_refuses_targets_of_other_rows():
     learner, x, y = learned()
     with pytest.raises(ValueError, match="y has 299 rows and the inputs 300"):

@@ -45,7 +45,8 @@ def measure(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     regression g, on the same test rows. ``coverage`` and its floor are
     :func:`~symmetry.tasks.base.orbit_coverage`; ``outside`` is the share of partners out of the
     ranges; ``distance`` is how far partners lie from fresh rows of the law, as a share of how far
-    other fresh rows do. A method that starts from y is given the row's y without its noise.
+    other fresh rows do; ``peak_megabytes`` is the most memory that was taken besides what the
+    process held before. A method that starts from y is given the row's y without its noise.
 
     A method that has not come to an end within the limit leaves all figures empty, with
     ``over the limit`` in the place of its verdict.
@@ -68,7 +69,7 @@ def measure(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     fit = import_module(f"studies.peers.{method.pop('peer')}").fit
     level = truth.level(test.x)
     few, count = settings["covered_rows"], settings["covering_partners"]
-    _forget_peak()
+    before = _forget_peak()
     found: dict[str, float | None] = dict.fromkeys(FIGURES)
     try:
         with _limit(settings["limit"]):
@@ -78,7 +79,7 @@ def measure(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
             partners = fitted.partners(test.x, level, settings["partners"])
             end = time.perf_counter()
             covering = fitted.partners(test.x[:few], level[:few], count)
-            peak = _peak()
+            peak = None if before is None else _megabytes("VmHWM") - before
     except TimeoutError:
         return [_row(settings, found, "over the limit")]
     generator = default_rng(seed)
@@ -148,14 +149,14 @@ def _limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _forget_peak() -> None:
+def _forget_peak() -> float | None:
     # Linux alone keeps a peak that can be set back; elsewhere the figure stays empty.
-    if PEAK.exists():
-        PEAK.write_text("5")
-
-
-def _peak() -> float | None:
     if not PEAK.exists():
         return None
-    lines = dict(line.split(":") for line in STATUS.read_text().splitlines())
-    return int(lines["VmHWM"].split()[0]) / 1024
+    PEAK.write_text("5")
+    return _megabytes("VmRSS")
+
+
+def _megabytes(name: str) -> float:
+    lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(lines[name].split()[0]) / 1024

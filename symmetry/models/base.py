@@ -211,14 +211,17 @@ class Model(nn.Module, ABC):
         code = self.encode(x)
         return self.predict(code.invariant, code.target)
 
-    def among_data(self, points: Tensor, levels: Tensor) -> Tensor:
+    def among_data(self, points: Tensor, levels: Tensor, late: float = 1.0) -> Tensor:
         """Moves standardised points (S, n, x_size) to where data lie; here, to their x̂.
 
         Arguments:
             points: The points.
             levels: The Z1 of the rows that they are to be partners of, with shape (S, n, dim Z1).
+            late: The time of STIB_FLOW at which points are taken for noisy ones: the earlier the
+                farther they move; of no meaning here.
         """
-        return self._decoded(self._code(points).invariant, levels)
+        there = self._decoded(self._code(points).invariant, levels)
+        return there if self.fixed is None else torch.where(self.fixed, points, there)
 
     def fresh_invariant(
         self, shape: tuple[int, ...], pool: Tensor, generator: torch.Generator

@@ -97,17 +97,17 @@ class StibFlow(Model):
         level = self.levels(self._stacked(self.standardised(x, "x")))
         return self.in_units(self._predicted(level, level), "y")
 
-    def among_data(self, points: Tensor, levels: Tensor) -> Tensor:
+    def among_data(self, points: Tensor, levels: Tensor, late: float = LATE) -> Tensor:
         r"""Moves standardised points (S, n, x_size) to where data of their level lie.
 
         .. math:: E[s | x_t = t\,s] = t\,s + (1 - t)\,v(t\,s, t, z_1)
 
         is what the flow takes for the clean scores behind slightly noisy ones.
         """
-        scores = LATE * self._scores(points)
-        late = scores.new_full((*scores.shape[:-1], 1), LATE)
-        velocity = self._velocity(scores, late, self._condition(levels))
-        there = self._points(scores + (1 - LATE) * velocity, levels)
+        scores = late * self._scores(points)
+        time = scores.new_full((*scores.shape[:-1], 1), late)
+        velocity = self._velocity(scores, time, self._condition(levels))
+        there = self._points(scores + (1 - late) * velocity, levels)
         return there if self.fixed is None else torch.where(self.fixed, points, there)
 
     def fresh_invariant(
@@ -339,7 +339,7 @@ class StibFlow(Model):
         directions = torch.linalg.eigh(covariance(predicted)).eigenvectors.flip(-1)
         true = self._stacked(self.standardised(held_y, "y")) @ directions
         gains = true.square() - (true - held @ directions).square()
-        kept = gains.mean(1) > gains.std(1) / math.sqrt(len(held_x))
+        kept = gains.mean(1) > gains.std(1, correction=0) / math.sqrt(len(held_x))
         kept[:, 0] = True
         self.directions.copy_(directions * kept[:, None])
 

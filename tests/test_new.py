@@ -1,0 +1,118 @@
+"""The command that makes a pipeline of a table: what it finds, writes and refuses."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.random import default_rng
+
+from stages import new, plain_errors
+from symmetry.artifacts import read_yaml
+from symmetry.params import parse
+
+ROOT = Path(__file__).parents[1]
+
+
+def table(rows=600):
+    draw = default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "id": [f"stone {number}" for number in range(rows)],
+            "carat": draw.uniform(0.2, 3, rows).round(2),
+            "cut": draw.choice(["Fair", "Good: so", "Ideal"], rows),
+            "NO": draw.integers(0, 5, rows),
+            "same": 7,
+        }
+    )
+    return frame.assign(price=(1000 * frame["carat"] + 50 * frame["NO"]).round(1))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "examples" / "own", tmp_path / "examples" / "own")
+    monkeypatch.chdir(tmp_path)
+    table().to_csv("stones.csv", index=False)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["new", *arguments])
+        with plain_errors():
+            new.main()
+
+    return command
+
+
+def parts_of(name, monkeypatch):
+    content = read_yaml(f"examples/{name}/params.yaml")
+    monkeypatch.chdir(f"examples/{name}")
+    return dict(parse(content).data.parts())
+
+
+def test_a_table_becomes_a_pipeline_that_says_what_it_found(run, monkeypatch, capsys):
+    run("stones", "stones.csv", "--y", "price", "--hold", "cut")
+    printed = capsys.readouterr().out
+    assert "left out: id, since column 'id' has 600 different values" in printed
+    assert "left out: same, since column 'same' is constant" in printed
+    assert "dvc repro examples/stones/dvc.yaml" in printed
+    text = Path("examples/stones/params.yaml").read_text()
+    assert '"cut": category  # 3 values: ' in text
+    assert '"NO": integer  # 0 to 4' in text
+    assert '"carat": number  # 0.2' in text
+    own = Path("examples/own")
+    made = Path("examples/stones")
+    assert (made / "dvc.yaml").read_bytes() == (own / "dvc.yaml").read_bytes()
+    parts = parts_of("stones", monkeypatch)
+    kinds = dict(zip(parts["train"].units.x.names, parts["train"].units.x.kinds, strict=True))
+    assert {name: kind.kind for name, kind in kinds.items()} == {
+        "carat": "number",
+        "cut": "category",
+        "NO": "integer",
+    }
+    assert [name for name, kind in kinds.items() if kind.held] == ["cut"]
+    assert sum(map(len, parts.values())) == 600
+
+
+def test_several_tables_lie_side_by_side_and_none_is_overwritten(run):
+    run("first", "stones.csv", "--y", "price")
+    run("second", "stones.csv", "--y", "price", "--x", "carat", "cut")
+    first = Path("examples/first/params.yaml").read_bytes()
+    with pytest.raises(SystemExit, match="examples/first is there already"):
+        run("first", "stones.csv", "--y", "carat")
+    assert Path("examples/first/params.yaml").read_bytes() == first
+    assert read_yaml("examples/second/params.yaml")["data"]["x"] == ["carat", "cut"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_any_form_is_looked_up_and_a_class_is_found(run, suffix, monkeypatch):
+    frame = table()[["carat", "NO", "cut"]]
+    if suffix == "csv":
+        frame.to_csv("mine.csv", index=False, sep=";", decimal=",")
+    else:
+        frame.to_parquet("mine.parquet")
+    run("mine", f"mine.{suffix}", "--y", "cut", *(["--decimal", ","] * (suffix == "csv")))
+    parts = parts_of("mine", monkeypatch)
+    assert parts["train"].units.target.classes == ("Fair", "Good: so", "Ideal")
+    assert set(np.unique(parts["train"].y)) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("a/b", "stones.csv", "--y", "price"), "NAME is 'a/b'; allowed: letters"),
+        (("own", "stones.csv", "--y", "price"), "examples/own is there already"),
+        (("new", "stones.csv", "--y", "cost"), "stones.csv has no column 'cost'; it has 'id'"),
+        (("new", "stones.csv", "--y", "id"), "column 'id' has 600 different values"),
+        (("new", "stones.csv", "--y", "price", "--x", "same"), "column 'same' is constant"),
+        (("new", "stones.csv", "--y", "price", "--hold", "id"), "--hold names 'id'; allowed: 'c"),
+        (("new", "none.csv", "--y", "price"), "none.csv"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_written(run, words, message):
+    with pytest.raises(SystemExit, match=message):
+        run(*words)
+    assert [path.name for path in Path("examples").iterdir()] == ["own"]
