@@ -22,7 +22,7 @@ from symmetry.artifacts import write_bytes
 HEAD = "schema: '2.0'\nstages:\n"  # of a lock, before its stages
 STAGE = re.compile(r"^(?=  [^ \0])", re.MULTILINE)
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the other takes seconds
-LOCKS = "dvc.lock", "studies/dvc.lock", "examples/*/dvc.lock"
+LOCKS = "dvc.lock", "*/dvc.lock", "*/*/dvc.lock"
 CACHE, RUNS = Path(".dvc/cache/files/md5"), Path(".dvc/cache/runs")
 GUARD, EXPERIMENTS = Path(".dvc/tmp/lock"), Path(".dvc/tmp/exps")
 RWLOCKS = Path(".dvc/tmp/rwlock"), EXPERIMENTS / "rwlock"

@@ -157,15 +157,17 @@ def main() -> None:
         help="try `dvc repro` alone, too, where something is mended",
     )
     asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    start = time.monotonic()
+    unbroken = prepare(folder / "unbroken")
+    took = time.monotonic() - start
     cases: list[Case] = []
     for seed in asked.seeds:
         chance = random.Random(seed)
-        kills = [unaimed(chance) for _ in range(asked.kills)]
+        kills = [unaimed(chance, took) for _ in range(asked.kills)]
         kills += [aimed(chance, moment) for moment, _ in zip(cycle(MOMENTS), range(asked.aimed))]
         cases += [partial(strike, kill=kill) for kill in kills]
         cases += [partial(harm, damage=damage, seed=seed) for damage in DAMAGES]
-    folder = Path(tempfile.mkdtemp(prefix="faults-"))
-    unbroken = prepare(folder / "unbroken")
     tally: Counter[str] = Counter()
     with ProcessPoolExecutor(asked.jobs) as pool:
         tried = [
@@ -193,14 +195,15 @@ def shortened(line: str) -> str:
     return re.sub(r"\S*/\S{20,}|\d+ of its|\d+\.\d+ s", "…", line)[:90]
 
 
-def unaimed(chance: random.Random) -> Kill:
+def unaimed(chance: random.Random, took: float) -> Kill:
+    """Draws a kill within the time of one stage, as part of what the whole pipeline took."""
     command = drawn_command(chance, tuple(COMMANDS))
     return Kill(
         stages=(chance.choice(STAGES),) if command != "dvc queue" else QUEUED,
         command=command,
         how=chance.choice(list(HOW)),
         cached=chance.random() < 0.5,
-        patience=chance.uniform(1.0, 8.0),
+        patience=took * chance.uniform(0.03, 0.25),
     )
 
 
