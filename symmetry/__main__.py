@@ -251,20 +251,35 @@ def _beside(
 ) -> dict[str, NDArray[np.generic]]:
     # The partners of rows, and the rows beside them, as columns by name.
     x, units = list(learner.units_.x.names), learner.units_
-    hats = [f"{name}_hat" for name in units.y.names]
     moved = learner.partners(own[x], count)
     assert isinstance(moved, pd.DataFrame)
-    for rows in (own, moved):
-        found = learner.predict(rows[x])
-        if units.target is not None:
-            found = learner.predict_proba(rows[x])[:, 1:]
-        rows[hats] = np.reshape(found, (len(rows), -1))
     beside = own.loc[moved.index.get_level_values("row")]
-    change = np.abs(moved[hats].to_numpy() - beside[hats].to_numpy()) / learner.units_.y.std
-    moved["astray"] = (change > ASTRAY).any(1)
-    beside = beside.add_prefix("own_").reset_index(drop=True)
-    table = pd.concat([moved.reset_index(), beside], axis=1)
-    return {str(name): table[name].to_numpy() for name in table}
+    before, after = (_predicted(learner, rows[x]) for rows in (beside, moved))
+    table: dict[str, NDArray[np.generic]] = {}
+
+    def add(name: str, values: NDArray[np.generic]) -> None:
+        while name in table or name in x:
+            name += "_"
+        table[name] = values
+
+    for level in ("row", "partner"):
+        add(level, moved.index.get_level_values(level).to_numpy())
+    table |= {name: moved[name].to_numpy() for name in x}
+    for name, values in zip(units.y.names, after.T, strict=True):
+        add(f"{name}_hat", values)
+    add("astray", np.asarray((np.abs(after - before) / units.y.std > ASTRAY).any(1)))
+    for name in map(str, beside.columns):
+        add(f"own_{name}", beside[name].to_numpy())
+    for name, values in zip(units.y.names, before.T, strict=True):
+        add(f"own_{name}_hat", values)
+    return table
+
+
+def _predicted(learner: SymmetryLearner, rows: pd.DataFrame) -> NDArray[np.float64]:
+    found = learner.predict(rows)
+    if learner.units_.target is not None:
+        found = learner.predict_proba(rows)[:, 1:]
+    return np.reshape(found, (len(rows), -1)).astype(np.float64)
 
 
 if __name__ == "__main__":

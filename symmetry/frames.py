@@ -48,6 +48,7 @@ def texts_in(rows: Any, declared: Mapping[str, Declared]) -> Named:
         ValueError: If a column of texts is declared as numbers, or one holds other things.
     """
     if isinstance(rows, pd.DataFrame):
+        _check_frame(rows)
         columns = dict(zip(names_of(rows, "x", rows.shape[1]), rows.items(), strict=True))
         cells = {name: column for name, (_, column) in columns.items()}
         found = [name for name, column in cells.items() if _is_text(column)]
@@ -68,6 +69,26 @@ def texts_in(rows: Any, declared: Mapping[str, Declared]) -> Named:
         return {}
     chosen = [name for name in cells if name in found or declared.get(name) == "category"]
     return {name: codes_of(name, cells[name])[1] for name in chosen}
+
+
+def _check_frame(rows: pd.DataFrame) -> None:
+    twice = rows.columns[rows.columns.duplicated()]
+    if len(twice):
+        raise ValueError(f"column {twice[0]!r} is there twice; give each column a name of its own")
+    for name, column in rows.items():
+        if column.dtype.kind in "mM":
+            raise ValueError(
+                f"column {name!r} holds dates or times; allowed: numbers, texts and booleans; "
+                "turn it into a number, such as days since the first"
+            )
+        if column.dtype == object and not _is_text(column):
+            numbers = pd.to_numeric(column, errors="coerce")
+            wrong = column[numbers.isna() & column.notna()]
+            if len(wrong):
+                raise ValueError(
+                    f"column {name!r} holds numbers and also {wrong.iloc[0]!r}; allowed: numbers "
+                    "alone, or texts alone for a category"
+                )
 
 
 def in_numbers(rows: Any, categories: Named) -> Any:
@@ -122,6 +143,8 @@ def class_in(y: Any, declared: Mapping[str, Declared]) -> tuple[Target, Array] |
     cells = y if isinstance(y, pd.Series) else None
     if cells is None:
         array = np.asarray(y)
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
         if array.ndim != 1 or array.dtype.kind not in "OUSbfiu":
             return None
         cells = pd.Series(array)
@@ -198,11 +221,21 @@ def in_values(
         own = frame.iloc[:, column]
         if kind.is_category:
             texts = texts_of(own.to_numpy(), kind)
-            own = pd.Series(texts, index, name=own.name).astype(dtype)
+            own = _as_type(pd.Series(texts, index, name=own.name), dtype)
         elif kind.kind == "integer" and dtype.kind in "iu":
-            own = own.astype(dtype)
+            own = _as_type(own.astype(np.int64), dtype)
         columns.append(own)
     return pd.concat(columns, axis=1)
+
+
+def _as_type(column: "pd.Series[Any]", dtype: Any) -> "pd.Series[Any]":
+    # The column in the type of the rows that partners are of, if that can hold all its values.
+    if isinstance(dtype, pd.CategoricalDtype):
+        more = [value for value in column.unique() if value not in dtype.categories]
+        dtype = pd.CategoricalDtype([*dtype.categories, *more], dtype.ordered and not more)
+    cast = column.astype(dtype)
+    same = (cast.astype(object) == column.astype(object)).all()
+    return cast if same else column
 
 
 def in_words(numbers: Array, names: Sequence[str], kinds: Sequence[Kind]) -> pd.DataFrame:

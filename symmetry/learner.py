@@ -41,7 +41,7 @@ from symmetry.frames import (
     kinds_in,
     texts_in,
 )
-from symmetry.kinds import Declared, Kind, possible
+from symmetry.kinds import Declared, possible
 from symmetry.models import Model
 from symmetry.params import for_table
 from symmetry.referee import FEWEST_ROWS
@@ -551,17 +551,25 @@ def _keep_values(
 
 
 def _unscaled(columns: Columns) -> Columns:
-    kinds = columns.kinds or [Kind()] * len(columns.names)
-    mean = [0.0 if kind.levels else m for kind, m in zip(kinds, columns.mean, strict=True)]
-    std = [1.0 if kind.levels else s for kind, s in zip(kinds, columns.std, strict=True)]
+    # Places of categories' values are small whole numbers: the model scales them.
+    places = [kind.is_category for kind in columns.kinds] or [False] * len(columns.names)
+    mean = [0.0 if place else m for place, m in zip(places, columns.mean, strict=True)]
+    std = [1.0 if place else s for place, s in zip(places, columns.std, strict=True)]
     return replace(columns, mean=tuple(mean), std=tuple(std))
 
 
 def _standard(columns: Columns) -> Columns:
-    kinds = columns.kinds or [Kind()] * len(columns.names)
-    mean = [m if kind.levels else 0.0 for kind, m in zip(kinds, columns.mean, strict=True)]
-    std = [s if kind.levels else 1.0 for kind, s in zip(kinds, columns.std, strict=True)]
-    return replace(columns, mean=tuple(mean), std=tuple(std))
+    # What is left to the model; it knows whole numbers standardised, like the rows.
+    places = [kind.is_category for kind in columns.kinds] or [False] * len(columns.names)
+    mean = [m if place else 0.0 for place, m in zip(places, columns.mean, strict=True)]
+    std = [s if place else 1.0 for place, s in zip(places, columns.std, strict=True)]
+    kinds = [
+        kind
+        if kind.is_category
+        else replace(kind, members=tuple((value - m) / s for value in kind.levels))
+        for kind, m, s in zip(columns.kinds, columns.mean, columns.std, strict=False)
+    ]
+    return replace(columns, mean=tuple(mean), std=tuple(std), kinds=tuple(kinds))
 
 
 def _standardised(rows: Array, columns: Columns) -> Array:
@@ -587,4 +595,6 @@ def _plain(value: Any) -> Any:
     # NumPy's numbers, as grids have them, as Python's own.
     if isinstance(value, Mapping):
         return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(one) for one in value]
     return value.item() if isinstance(value, np.generic) else value

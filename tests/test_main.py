@@ -169,3 +169,22 @@ def test_the_version_is_the_packages(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"{__version__}\n"
+
+
+def test_columns_of_x_keep_their_names_where_the_partners_own_would_take_them(tmp_path):
+    draw = np.random.default_rng(0)
+    names = ["row", "astray", "y_hat", "own_row"]
+    table = pd.DataFrame(draw.uniform(1, 3, (600, 4)), columns=names)
+    table["y"] = table["row"] * table["astray"] + table["y_hat"]
+    table.to_csv(tmp_path / "table.csv", index=False)
+    fit = ["fit", str(tmp_path / "table.csv"), "--y", "y", "-o", str(tmp_path / "l.safetensors")]
+    main([*fit, "-S", "steps=20", "-S", "predictor_steps=60"])
+    found = tmp_path / "partners.csv"
+    main(["partners", str(tmp_path / "l.safetensors"), fit[1], "-n", "3", "-o", str(found)])
+    partners = pd.read_csv(found)
+    assert list(partners) == [
+        *("row_", "partner", *names, "y_hat_", "astray_"),
+        *("own_row_", "own_astray", "own_y_hat", "own_own_row", "own_y", "own_y_hat_"),
+    ]
+    assert partners[names].stack().between(1, 3).all()
+    np.testing.assert_allclose(partners["own_row_"][::3], table["row"], rtol=1e-6)
