@@ -49,7 +49,11 @@ def main() -> None:
     ours = [key for key in OURS if key in keys]
     plane, columns = params.data.plane, list(range(test.x.shape[1]))[:2]
     if params.data.truth is None and names:  # no plane is known to show the symmetry best
-        columns = most_moving([metrics[(ours or keys)[0]][spread] for spread in spreads])
+        moves = [metrics[(ours or keys)[0]][spread] for spread in spreads]
+        categories = [kind.is_category for kind in test.units.x.kinds] if test.units else []
+        for column in np.flatnonzero(categories):  # their values have no order along an axis
+            moves[column] = 0.0
+        columns = most_moving(moves)
         plane = plane_of(names, columns)
     for key, arrays in evaluations.items():
         x, x_hat = test.x[:, columns], arrays["x_hat"][:, columns]
