@@ -108,25 +108,31 @@ def spiral() -> str:
 def examples() -> str:
     """Returns the metrics of the known symmetries and of diamonds."""
     rows = []
-    for name in ("ellipse", "triatomic", "steam", "diamonds"):
+    for name in ("ellipse", "triatomic", "steam", "diamonds", "diamonds_held"):
         found = read_metrics(ROOT / "examples" / name / "metrics" / "stib_flow.json")
         cells = {title: cell(found, key) for key, title in EXAMPLES.items()}
         if name in ERRORS:
             cells["symmetry error"] = f"{ERRORS[name]} {cells['symmetry error']}"
-        rows.append({"example": f"[{name}](#{name})", **cells})
+        rows.append({"example": f"[{name}](#{name.split('_')[0]})", **cells})
     return markdown(rows)
 
 
 def diamonds() -> str:
-    """Returns how far each column of the diamonds moves, the most first."""
-    found = read_metrics(ROOT / "examples" / "diamonds" / "metrics" / "stib_flow.json")
-    spreads = {
-        key.removeprefix("spread."): value
-        for key, value in found.items()
-        if key.startswith("spread.") and not key.endswith("_std")
-    }
-    moving = sorted(spreads, key=spreads.__getitem__, reverse=True)
-    return markdown([{name: f"{spreads[name]:.2f}" for name in moving}])
+    """Returns how far each column of the diamonds moves, free and with three columns held."""
+    rows = []
+    for title, name in (("all", "diamonds"), ("all but cut, color, clarity", "diamonds_held")):
+        found = read_metrics(ROOT / "examples" / name / "metrics" / "stib_flow.json")
+        spreads = {
+            key.removeprefix("spread."): f"{value:.2f}"
+            for key, value in found.items()
+            if key.startswith("spread.") and not key.endswith("_std")
+        }
+        judged = {
+            "referee error": cell(found, "referee_error"),
+            "of nearest rows": cell(found, "nearest_rows_error"),
+        }
+        rows.append({"may move": title, **spreads, **judged})
+    return markdown(rows)
 
 
 def ablation() -> str:
