@@ -43,7 +43,7 @@ from symmetry.frames import (
 )
 from symmetry.kinds import Declared, possible
 from symmetry.models import Model
-from symmetry.params import for_table
+from symmetry.params import Params, for_table
 from symmetry.referee import FEWEST_ROWS
 from symmetry.symmetries import REFINE, partners, path
 
@@ -207,7 +207,7 @@ class SymmetryLearner(
             for part in ("train", "validation")
         )
         generator = torch.Generator().manual_seed(self.seed_)
-        copies = fit(self.model, params, training, validation, seed=self.seed_)
+        copies = self._trained(params, training, validation)
         best = _best(copies, validation, generator)
         held = rows["test"]
         if len(held) < FEWEST_ROWS:
@@ -406,6 +406,15 @@ class SymmetryLearner(
                 "the rows, the first above 0, that leave some to train on"
             )
         _check_count("refine", self.refine, 0)
+
+    def _trained(self, params: Params, training: Dataset, validation: Dataset) -> Model:
+        # A thread a copy: its small products take longer shared out among threads than alone.
+        threads = torch.get_num_threads()
+        few = min(threads, params.train.seeds)
+        try:
+            return fit(self.model, params, training, validation, seed=self.seed_, threads=few)
+        finally:
+            torch.set_num_threads(threads)
 
     def _split(self, rows: Array) -> dict[str, NDArray[np.intp]]:
         shares = {"validation": self.validation_share, "test": self.test_share}
