@@ -214,17 +214,17 @@ def write(path: str, model: str, settings: Mapping[str, float], words: str) -> N
     """
     from ruamel.yaml import YAML
 
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, LONGEST
-    yaml.representer.add_representer(  # which is empty by default
+    round_trip = YAML()
+    round_trip.preserve_quotes, round_trip.width = True, LONGEST
+    round_trip.representer.add_representer(  # which is empty by default
         type(None), lambda of, _: of.represent_scalar("tag:yaml.org,2002:null", "null")
     )
-    content = yaml.load(Path(path).read_text())
+    content = round_trip.load(Path(path).read_text())
     block = content["models"][model]
     block.update(settings)
     block.yaml_set_start_comment(words, indent=4)
     with replacing(path) as file:
-        yaml.dump(content, file)
+        round_trip.dump(content, file)
 
 
 def _digest(params: Params) -> str:
