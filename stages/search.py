@@ -19,7 +19,6 @@ from symmetry.fitting import fit
 from symmetry.params import Params, parse
 from symmetry.referee import Referee, partner_coverage
 from symmetry.symmetries import partners
-from symmetry.tasks.file import File
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -228,7 +227,7 @@ def write(path: str, model: str, settings: Mapping[str, float], words: str) -> N
 
 
 def _digest(params: Params) -> str:
-    files = [params.data.path] if isinstance(params.data, File) else []
+    files = [path] if (path := getattr(params.data, "path", None)) else []
     words = [params.model_dump_json(), torch.__version__]
     return digest([*CODE, *files], words)
 

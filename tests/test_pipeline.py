@@ -284,7 +284,7 @@ def test_misspelt_keys_in_the_file_are_all_named_and_nothing_is_lost(clone):
     printed = clone.dvc("repro", fails=True)
     assert "modle: unknown key (value 'vae'); allowed: model, data, train" in printed
     assert "train.batchsize: unknown key (value 3); allowed: seeds, batch_size" in printed
-    assert "models.stib.lr: unknown key (value 0.1); allowed: steps, batch_size" in printed
+    assert "models.stib.lr: unknown key (value 0.1); allowed: batch_size, learning_rate" in printed
     assert_nothing_is_lost(clone, printed, before)
 
 
