@@ -555,10 +555,6 @@ def _keep_values(
             rows[part] = own[known]
 
 
-# Columns of few values pass through as they are: their numbers are small, and the model, which
-# knows the values, standardises them itself.
-
-
 def _unscaled(columns: Columns) -> Columns:
     # Places of categories' values are small whole numbers: the model scales them.
     places = [kind.is_category for kind in columns.kinds] or [False] * len(columns.names)
