@@ -2,9 +2,8 @@
 
 __all__ = ["MLP", "Linear", "RunningMean", "initialise", "jacobian"]
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Literal, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,15 +29,11 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.zeros(stack, in_features, out_features))
         self.bias = nn.Parameter(torch.zeros(stack, 1, out_features)) if bias else None
 
-    def split(self, parts: int) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Yields the maps of so many equal parts of the stack.
-
-        Each takes x of its copies, with shape (S / parts, n, in_features), to shape
-        (S / parts, n, out_features).
-        """
-        biases = [None] * parts if self.bias is None else self.bias.chunk(parts)
-        for weight, bias in zip(self.weight.chunk(parts), biases, strict=True):
-            yield partial(_affine, weight, bias)
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x, with shape (S, n, in_features), to shape (S, n, out_features)."""
+        if self.bias is None:
+            return torch.bmm(x, self.weight)
+        return torch.baddbmm(self.bias, x, self.weight)
 
 
 class MLP(nn.Module):
@@ -76,21 +71,11 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x, with shape (S, n, in_features), to shape (S, n, out_features)."""
-        # On a CPU a batched product of an odd stack leaves all cores but one idle at its end: a
-        # sixth of a step of three copies. Products of single copies are spread over all cores.
-        parts = len(x) if len(x) % 2 and not x.is_cuda else 1
-        layers = (cast(Linear, layer).split(parts) for layer in self.children())
-        return torch.cat(
-            [
-                self._chained(rows, maps)
-                for rows, *maps in zip(x.chunk(parts), *layers, strict=True)
-            ]
-        )
-
-    def _chained(self, rows: Tensor, maps: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-        for affine in maps[:-1]:
-            rows = self.activation(affine(rows))
-        return maps[-1](rows)
+        *hidden, last = self.children()
+        for layer in hidden:
+            x = self.activation(layer(x))
+        mapped: Tensor = last(x)
+        return mapped
 
 
 class RunningMean(nn.Module):
@@ -129,10 +114,6 @@ class RunningMean(nn.Module):
         """Lets the next batch start the average anew."""
         self.value.zero_()
         self.seen.zero_()
-
-
-def _affine(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
 
 
 @torch.no_grad()
