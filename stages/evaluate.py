@@ -17,6 +17,8 @@ def main() -> None:
     parser.add_argument("model", choices=MODELS)
     key = parser.parse_args().model
     params = read_params()
+    if params.train.threads is not None:
+        torch.set_num_threads(params.train.threads)
     model = load(f"models/{key}/weights.safetensors")
     generator = torch.Generator().manual_seed(params.evaluate.seed)
     training = read_dataset("data/train.npz") if params.data.finite else None

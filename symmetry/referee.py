@@ -29,6 +29,7 @@ from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import KFold
+from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 Grade = Literal["found", "found in part", "not found"]
@@ -482,8 +483,8 @@ class _Regressor:
         for column, target in enumerate(y.T):
             unseen = np.empty(len(x))
             for fit, held in folds:
-                unseen[held] = _trees(seed).fit(x[fit], target[fit]).predict(x[held])
-            self.trees.append(_trees(seed).fit(x, target))
+                unseen[held] = _trees(x[fit], target[fit], seed).predict(x[held])
+            self.trees.append(_trees(x, target, seed))
             smooth = self.kernel.unseen[:, column]
             # The weight of least squares: y ≈ w · smooth + (1 − w) · unseen.
             apart = smooth - unseen
@@ -496,11 +497,14 @@ class _Regressor:
         return values
 
 
-def _trees(seed: int) -> HistGradientBoostingRegressor:
+def _trees(x: Array, y: Array, seed: int) -> HistGradientBoostingRegressor:
     # Without early stopping: its few held-out rows stop small tables by chance.
-    return HistGradientBoostingRegressor(
+    trees = HistGradientBoostingRegressor(
         learning_rate=0.1, min_samples_leaf=10, early_stopping=False, random_state=seed
     )
+    # So few rows take half as long on one thread, and a tenth where others want the cores.
+    with threadpool_limits(1, "openmp"):
+        return trees.fit(x, y)
 
 
 class _KernelRidge:
