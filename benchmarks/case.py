@@ -4,18 +4,23 @@ import json
 import resource
 import sys
 from argparse import ArgumentParser
+from itertools import pairwise
 from statistics import median
 from time import perf_counter
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.profiler import profile
 
+from stages import read_params
 from stages.study import changed
 from symmetry.artifacts import read_yaml
 from symmetry.fitting import fit
 from symmetry.models import MODELS, Model
 from symmetry.tasks.spiral import spiral
+from symmetry.training import Progress
+
+PRODUCTS = "aten::mm", "aten::bmm", "aten::baddbmm"
 
 
 def main() -> None:
@@ -27,32 +32,40 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--validation-rows", type=int, default=256)
-    parser.add_argument("--chunk", type=int, default=20, help="steps from one time to the next")
+    parser.add_argument("--chunk", type=int, default=20, help="steps between validations")
     parser.add_argument("--chunks", type=int, default=7, help="how many times are taken")
     asked = parser.parse_args()
 
+    # Validations are frequent at first: a chunk is whole after four of them.
+    length = (asked.chunks + 5) * asked.chunk
     changes = {
         "train.seeds": asked.seeds,
         "train.validate_every": asked.chunk,
-        f"models.{asked.model}.steps": (asked.chunks + 1) * asked.chunk,
+        f"models.{asked.model}.steps": length,
     }
+    if asked.model == "stib_flow":
+        changes["models.stib_flow.predictor_steps"] = length
     if asked.batch:
         changes[f"models.{asked.model}.batch_size"] = asked.batch
     params = changed(read_yaml("params.yaml"), changes)
     generator = np.random.default_rng(0)
     training, validation = (spiral(n, generator) for n in (asked.rows, asked.validation_rows))
-    times: list[float] = []
+    seen: list[tuple[int, float]] = []
+
+    def report(progress: Progress) -> None:
+        seen.append((progress.step, perf_counter()))
+
     peaks = [matmul_peak()]
-    model = fit(
-        asked.model,
-        params,
-        training,
-        validation,
-        report=lambda _: times.append(perf_counter()),
-        threads=params.train.threads,
-    )
+    threads = params.train.threads
+    model = fit(asked.model, params, training, validation, report=report, threads=threads)
     peaks.append(matmul_peak())
-    step = median(np.diff(times)) / asked.chunk
+    # A turn counts by its share of the steps of a whole training.
+    turns = read_params().models.block(asked.model).turn_steps(asked.rows)
+    of_turns: list[list[float]] = [[] for _ in turns]
+    for (before, start), (after, end) in pairwise(seen):
+        if after - before == asked.chunk:
+            of_turns[(after - 1) // length].append((end - start) / asked.chunk)
+    step = np.average([median(times) for times in of_turns], weights=turns)
     batch = params.models.block(asked.model).batch_size or params.train.batch_size
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
@@ -64,7 +77,7 @@ def main() -> None:
                 "rows": asked.rows,
                 "ms_per_step": 1e3 * step,
                 "ms_per_step_and_seed": 1e3 * step / asked.seeds,
-                "gflop_per_step": flops(model, batch) / 1e9,
+                "gflop_per_step": np.average(flops(model, batch), weights=turns) / 1e9,
                 "peak_gflops": max(peaks) / 1e9,
                 "peak_mb": memory / (2**20 if sys.platform == "darwin" else 2**10),
             }
@@ -85,18 +98,22 @@ def matmul_peak(seconds: float = 1.0) -> float:
     return best
 
 
-def flops(model: Model, batch: int) -> int:
-    """Counts the operations in the matrix products of one training step."""
+def flops(model: Model, batch: int) -> list[int]:
+    """Counts the operations in the matrix products of one training step, of each turn."""
     sizes = model.sizes
     model.train()
-    with FlopCounterMode(display=False) as counter:
-        terms = model.terms(
-            torch.randn(sizes.stack, batch, sizes.x),
-            torch.randn(sizes.stack, batch, sizes.y),
-            torch.randn(sizes.stack, batch, model.latent_size),
-        )
-        model.loss(terms, 1.0).sum().backward()  # type: ignore[no-untyped-call]
-    return int(counter.get_total_flops())
+    counts = []
+    for turn in model.turns():
+        with profile(with_flops=True) as counter:
+            terms = model.terms(
+                torch.randn(sizes.stack, batch, sizes.x),
+                torch.randn(sizes.stack, batch, sizes.y),
+                torch.randn(sizes.stack, batch, model.noise_size),
+                turn.terms,
+            )
+            model.loss(terms, 1.0).sum().backward()  # type: ignore[no-untyped-call]
+        counts.append(sum(e.flops for e in counter.key_averages() if e.key in PRODUCTS))
+    return counts
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def main() -> None:
                 "ms_per_step": step,
                 "ms_per_step_and_seed": step / seeds,
                 "jax_ms_per_step_and_seed": median(times["jax"]) / seeds,
-                "gflop_per_step": flops(model, batch) / 1e9,
+                "gflop_per_step": flops(model, batch)[0] / 1e9,
                 "peak_gflops": max(peaks) / 1e9,
             }
         )
