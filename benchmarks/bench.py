@@ -25,6 +25,7 @@ PUBLISHED_SECONDS = 2250.0  # to train the published code's five models, evaluat
 PUBLISHED_PEAK = 180.0  # where matrices are multiplied with so many GFLOP/s
 STACKS = 1, 2, 4, 8
 ROWS = 1_000_000  # of the table; STIB_FLOW's steps follow them
+AT_ONCE = 1, 2, 4  # trainings of STIB side by side, each with all threads, as users start them
 CURVES = {  # of STIB
     "seeds": [{"seeds": 16}],
     "batch": [{"seeds": 4, "batch": batch} for batch in (64, 128, 512, 1024)],
@@ -38,6 +39,11 @@ def main() -> None:
     results = [
         {"part": part, **case("benchmarks.case", model, **asked)}
         for part, model, asked in tqdm(cases(params), disable=not sys.stderr.isatty())
+    ]
+    results += [
+        {"part": "at once", "at_once": count, **found}
+        for count in AT_ONCE
+        for found in together(count, "stib", {"seeds": params.train.seeds, "chunk": 50})
     ]
     results += [
         {"part": "jax", **case("benchmarks.jax_case", seeds=seeds)}
@@ -70,10 +76,28 @@ def cases(params: Params) -> list[tuple[str, str, dict[str, int]]]:
 
 def case(module: str, *words: str, **asked: int) -> dict[str, Any]:
     """Runs one measurement in a process of its own, which tells its memory apart."""
+    return _ended(_begun(module, *words, **asked))
+
+
+def together(count: int, model: str, asked: dict[str, int]) -> list[dict[str, Any]]:
+    """Runs the same training so many times at once."""
+    return [
+        _ended(process)
+        for process in [_begun("benchmarks.case", model, **asked) for _ in range(count)]
+    ]
+
+
+def _begun(module: str, *words: str, **asked: int) -> subprocess.Popen[str]:
     options = [f"--{name}={value}" for name, value in asked.items()]
     command = [sys.executable, "-m", module, *words, *options]
-    ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _ended(process: subprocess.Popen[str]) -> dict[str, Any]:
+    printed, _ = process.communicate()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return found
 
 
@@ -94,8 +118,17 @@ def report(table: pd.DataFrame, params: Params) -> str:
     seconds = {model: steps[model] * whole[model] / 1e3 for model in MODELS}
     peak = median(table["peak_gflops"])
     share = sum(seconds[model] for model in PAPERS) / (PUBLISHED_SECONDS * PUBLISHED_PEAK / peak)
-    shown = table[table["part"] != "jax"].rename(columns=columns)[list(columns.values())]
+    shown = table[~table["part"].isin(["jax", "at once"])].rename(columns=columns)[
+        list(columns.values())
+    ]
     lines = [shown.to_markdown(index=False, floatfmt=".3g"), ""]
+    side_by_side = table[table["part"] == "at once"]
+    rates = (1 / side_by_side["ms_per_step"]).groupby(side_by_side["at_once"]).sum()
+    for number in AT_ONCE[1:]:
+        lines.append(
+            f"{number} trainings at once: together {rates[number] / rates[1]:.2f} of the steps "
+            "of one alone"
+        )
     for row in table[table["part"] == "jax"].to_dict("records"):
         lines.append(
             f"STIB with S = {row['seeds']}: {row['ms_per_step_and_seed']:.2f} ms a step and seed, "
