@@ -4,6 +4,8 @@ import json
 import resource
 import sys
 from argparse import ArgumentParser
+from collections import defaultdict
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 from time import perf_counter
@@ -61,11 +63,7 @@ def main() -> None:
     peaks.append(matmul_peak())
     # A turn counts by its share of the steps of a whole training.
     turns = read_params().models.block(asked.model).turn_steps(asked.rows)
-    of_turns: list[list[float]] = [[] for _ in turns]
-    for (before, start), (after, end) in pairwise(seen):
-        if after - before == asked.chunk:
-            of_turns[(after - 1) // length].append((end - start) / asked.chunk)
-    step = np.average([median(times) for times in of_turns], weights=turns)
+    step = np.average(seconds_a_step(seen, asked.chunk, length), weights=turns)
     batch = params.models.block(asked.model).batch_size or params.train.batch_size
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
@@ -83,6 +81,21 @@ def main() -> None:
             }
         )
     )
+
+
+def seconds_a_step(seen: Sequence[tuple[int, float]], chunk: int, length: int) -> list[float]:
+    """Computes what a step takes in each turn, as the median over the whole chunks.
+
+    Arguments:
+        seen: The step and the time at the end of each validation.
+        chunk: The steps between two validations, once they are not more frequent.
+        length: The steps of a turn.
+    """
+    turns: dict[int, list[float]] = defaultdict(list)
+    for (before, start), (after, end) in pairwise(seen):
+        if after - before == chunk:
+            turns[(after - 1) // length].append((end - start) / chunk)
+    return [median(turns[turn]) for turn in sorted(turns)]
 
 
 def matmul_peak(seconds: float = 1.0) -> float:

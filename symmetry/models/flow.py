@@ -162,7 +162,7 @@ class StibFlow(Model):
         return terms
 
     def mean_absolute_errors(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Computes ``x_mae``, of the first thousand rows, and ``y_mae``; see :class:`Model`."""
+        """Computes ``x_mae``, of the first rows alone, and ``y_mae``; see :class:`Model`."""
         target = self.kept(x)
         few, kept = x[:, :WATCHED], target[:, :WATCHED]
         x_hat = self._decoded(self._flow(self._scores(few), kept, back=True), kept)
