@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ from stages import plain_errors
 from symmetry.artifacts import read_dataset
 from symmetry.checkpoints import load
 from symmetry.data import Array, Table
-from symmetry.kinds import possible
+from symmetry.frames import beside, in_words, kinds_of
+from symmetry.kinds import possible, texts_of
 from symmetry.models import Model
-from symmetry.sheets import Sheet, Values, read_names, read_pieces, write_pieces
+from symmetry.sheets import Sheet, read_names, read_pieces, values_of, write_pieces
 from symmetry.symmetries import partners, strayed
 
 AT_ONCE = 2**15  # partners; so many take the memory, however many there are in all
@@ -68,16 +70,23 @@ def main() -> None:
     if arguments.bad_rows is not None:
         table = replace(table, bad_rows=arguments.bad_rows, most_dropped=1)
     needed, known = columns(read_names(arguments.rows, table), arguments.rows, model)
-    categories = values_of(model)
+    categories = values_of(model.units)
+    held = model.units.held if model.units else ()
     place = arguments.pool or arguments.model.absolute().parents[2] / "data" / "validation.npz"
     pool = torch.as_tensor(read_dataset(place).x, dtype=torch.float32)
     generator = torch.Generator().manual_seed(arguments.seed)
     rows, strangers, said = 0, 0, list[str]()
 
-    def found() -> Iterator[dict[str, NDArray[np.generic]]]:
+    def found() -> Iterator[dict[str, NDArray[Any]]]:
         nonlocal rows, strangers
         pieces = read_pieces(
-            arguments.rows, needed, table, optional=known, categories=categories, say=said.append
+            arguments.rows,
+            needed,
+            table,
+            optional=known,
+            exact=held,
+            categories=categories,
+            say=said.append,
         )
         with tqdm(total=100, unit="%", disable=not sys.stderr.isatty()) as bar:
             for part in parts_of(pieces, max(1, AT_ONCE // arguments.count)):
@@ -110,17 +119,6 @@ def names(model: Model) -> tuple[Sequence[str], Sequence[str]]:
 def targets(model: Model) -> Sequence[str]:
     """Returns the names of the columns of y in a table: those of the data, or that of a class."""
     return names(model)[1] if model.units is None else model.units.target_names
-
-
-def values_of(model: Model) -> dict[str, Values]:
-    """Lists the values that categories of x, and a class, may have."""
-    if model.units is None:
-        return {}
-    kinds = zip(model.units.x.names, model.units.x.kinds, strict=False)
-    values = {name: kind.members for name, kind in kinds if kind.is_category}
-    if model.units.target is not None:
-        values[model.units.target.name] = model.units.target.classes
-    return {name: Values(list(map(str, own)), closed=True) for name, own in values.items()}
 
 
 def columns(found: Sequence[str], path: Path, model: Model) -> tuple[list[str], list[str]]:
@@ -178,7 +176,7 @@ def of_rows(
     copy: int,
     generator: torch.Generator,
     pool: Tensor,
-) -> dict[str, NDArray[np.generic]]:
+) -> dict[str, NDArray[Any]]:
     """Finds the partners of rows with a model of one copy, as columns by name."""
     x_names, y_names = names(model)
     size = len(x_names)
@@ -191,43 +189,33 @@ def of_rows(
     found = partners(model, _float32(x), count, generator, pool=pool, y=y)
     moved = found[0].transpose(0, 1).flatten(0, 1)  # (n · count, x_size)
     points = possible(moved.numpy(), kinds)
-    whole = x.repeat(count, 0)
-    held = [column for column, kind in enumerate(kinds) if kind.held]
-    points = points.astype(np.float64) if held else points
-    points[:, held] = whole[:, held]
     before = predictions(model, _float32(x)).repeat_interleave(count, 0)
     after = predictions(model, moved)
     predicted = [f"{name}_hat" for name in y_names[: after.shape[1]]]
     own = [*x_names, *(targets(model) if model.decodes_from_y else known)]
-    table: dict[str, NDArray[np.generic]] = {}
-
-    def add(name: str, values: NDArray[np.generic]) -> None:
-        while name in table or name in x_names:
-            name += "_"
-        table[name] = values
-
-    add("row", sheet.rows.repeat(count))
-    add("copy", np.full(len(moved), copy))
-    texts = values_of(model)
-
-    def in_words(name: str, values: NDArray[np.generic]) -> NDArray[np.generic]:
-        if name not in texts:
-            return values
-        words: NDArray[np.generic] = np.array([*texts[name].known, ""], dtype=object)
-        places = np.nan_to_num(values.astype(np.float64), nan=len(words) - 1)
-        return np.asarray(words[places.round().astype(int)])
-
-    table |= {name: in_words(name, one) for name, one in zip(x_names, points.T, strict=True)}
-    for name, values in zip(predicted, after.numpy().T, strict=True):
-        add(name, values)
+    rows = in_words(sheet.numbers, own, kinds_of(model.units) if model.units else ())
+    of_x = dict(zip(x_names, points.T, strict=True))
+    for name, kind in zip(x_names, kinds, strict=False):
+        if kind.held:
+            of_x[name] = rows[name].to_numpy().repeat(count)
+        elif kind.is_category:
+            of_x[name] = texts_of(of_x[name], kind)
+    compared: list[tuple[str, NDArray[Any]]] = []
     if predicted:
-        add("change", (after - before).abs().sum(1).numpy())
-        add("astray", strayed(model, _float32(x), found)[0].T.flatten().numpy())
-    for name, values in zip(own, sheet.numbers.T, strict=True):
-        add(f"own_{name}", in_words(name, values).repeat(count))
-    for name, values in zip(predicted, before.numpy().T, strict=True):
-        add(f"own_{name}", values)
-    return table
+        compared = [
+            ("change", (after - before).abs().sum(1).numpy()),
+            ("astray", strayed(model, _float32(x), found)[0].T.flatten().numpy()),
+        ]
+    return beside(
+        [("row", sheet.rows.repeat(count)), ("copy", np.full(len(moved), copy))],
+        of_x,
+        [
+            *zip(predicted, after.numpy().T, strict=True),
+            *compared,
+            *((f"own_{name}", rows[name].to_numpy().repeat(count)) for name in own),
+            *zip([f"own_{name}" for name in predicted], before.numpy().T, strict=True),
+        ],
+    )
 
 
 def _float32(rows: Array) -> Tensor:

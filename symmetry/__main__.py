@@ -8,6 +8,7 @@ __all__ = ["main"]
 
 import json
 import sys
+import warnings
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,14 +23,14 @@ from tqdm import tqdm
 from symmetry import SymmetryLearner, __version__
 from symmetry.artifacts import write_bytes
 from symmetry.data import Table
-from symmetry.frames import in_words
-from symmetry.kinds import Kind
+from symmetry.frames import beside, in_words, kinds_of, outside, said_of
 from symmetry.report import of_learner
-from symmetry.sheets import Values, read_names, read_pieces, read_sheet, write_pieces
+from symmetry.sheets import read_names, read_pieces, read_sheet, values_of, write_pieces
 from symmetry.symmetries import ASTRAY
 from symmetry.tasks.file import File
 
 AT_ONCE = 2**15  # partners; so many take the memory, however many there are in all
+DIGITS = 8  # after the first one of a standard deviation
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -187,28 +188,42 @@ def _number_or_text(value: str) -> float | str:
 
 def _partners(arguments: Namespace) -> None:
     learner = SymmetryLearner.load(arguments.learner)
-    x, y, texts = learner.units_.x.names, learner.units_.target_names, _texts(learner)
-    table = learner.units_.table or Table()
-    known = [name for name in read_names(arguments.table, table) if name in y]
-    rows, said = 0, list[str]()
+    x, units = learner.units_.x.names, learner.units_
+    table = units.table or Table()
+    known = [name for name in read_names(arguments.table, table) if name in units.target_names]
+    rows, strangers, counts, said = 0, 0, np.zeros(len(x), int), list[str]()
 
-    def found() -> Iterator[dict[str, NDArray[np.generic]]]:
-        nonlocal rows
+    def found() -> Iterator[dict[str, NDArray[Any]]]:
+        nonlocal rows, strangers, counts
         pieces = read_pieces(
-            arguments.table, x, table, optional=known, categories=texts, say=said.append
+            arguments.table,
+            x,
+            table,
+            optional=known,
+            exact=units.held,
+            categories=values_of(units),
+            say=said.append,
         )
         with tqdm(total=100, unit="%", disable=not sys.stderr.isatty()) as bar:
             for piece in pieces:
                 size = max(1, AT_ONCE // max(1, arguments.n))
                 for start in range(0, len(piece.rows), size):
                     some = slice(start, start + size)
-                    own = _in_words(learner, piece.numbers[some], [*x, *known])
+                    numbers = piece.numbers[some]
+                    cells = outside(numbers[:, : len(x)], learner.range_)
+                    strangers += int(cells.any(1).sum())
+                    counts = counts + cells.sum(0)
+                    own = in_words(numbers, [*x, *known], kinds_of(units))
                     own.index = pd.Index(piece.rows[some])
                     yield _beside(learner, own, arguments.n)
                     rows += len(own)
                 bar.update(int(100 * piece.read) - bar.n)
 
-    write_pieces(arguments.output, found())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of each piece; all are told of below
+        write_pieces(arguments.output, found())
+    if told := said_of(counts, strangers, rows, x, learner.range_):
+        said.append(f"{arguments.table}: {told}")
     print(*said, f"{arguments.output}: {rows * arguments.n} partners of {rows} rows", sep="\n")
 
 
@@ -218,61 +233,46 @@ def _report(arguments: Namespace) -> None:
     learner = SymmetryLearner.load(arguments.learner)
     x, y = list(learner.units_.x.names), list(learner.units_.target_names)
     table = learner.units_.table or Table()
-    sheet = read_sheet(arguments.table, [*x, *y], table, categories=_texts(learner))
-    rows = _in_words(learner, sheet.numbers, [*x, *y])
+    categories = values_of(learner.units_)
+    sheet = read_sheet(arguments.table, [*x, *y], table, categories=categories)
+    rows = in_words(sheet.numbers, [*x, *y], kinds_of(learner.units_))
     page = of_learner(learner, rows[x], rows[y])
     write_bytes(arguments.output, page.encode())
     print(arguments.output)
 
 
-def _texts(learner: SymmetryLearner) -> dict[str, Values]:
-    # The values that categories, and a class, may have.
-    units = learner.units_
-    kinds = zip(units.x.names, units.x.kinds, strict=False)
-    texts = {name: kind.members for name, kind in kinds if kind.is_category}
-    if units.target is not None:
-        texts[units.target.name] = units.target.classes
-    return {name: Values(list(map(str, own)), closed=True) for name, own in texts.items()}
-
-
-def _in_words(
-    learner: SymmetryLearner, numbers: NDArray[np.float64], names: Sequence[str]
-) -> pd.DataFrame:
-    # Rows as they stand in a table, of columns of x and then of y.
-    units = learner.units_
-    kinds = list(units.x.kinds or [Kind()] * len(units.x.names))
-    if units.target is not None:
-        kinds.append(Kind("category", units.target.classes))
-    return in_words(numbers, names, kinds)
-
-
-def _beside(
-    learner: SymmetryLearner, own: pd.DataFrame, count: int
-) -> dict[str, NDArray[np.generic]]:
+def _beside(learner: SymmetryLearner, own: pd.DataFrame, count: int) -> dict[str, NDArray[Any]]:
     # The partners of rows, and the rows beside them, as columns by name.
-    x, units = list(learner.units_.x.names), learner.units_
+    x, y, units = list(learner.units_.x.names), learner.units_.y, learner.units_
     moved = learner.partners(own[x], count)
     assert isinstance(moved, pd.DataFrame)
-    beside = own.loc[moved.index.get_level_values("row")]
-    before, after = (_predicted(learner, rows[x]) for rows in (beside, moved))
-    table: dict[str, NDArray[np.generic]] = {}
+    beside_them = own.loc[moved.index.get_level_values("row")]
+    before, after = (_predicted(learner, rows[x]) for rows in (beside_them, moved))
+    astray = np.asarray((np.abs(after - before) / y.std > ASTRAY).any(1))
+    of_x = {name: moved[name].to_numpy() for name in x}
+    for name, kind, std in zip(x, kinds_of(units), units.x.std, strict=False):
+        if kind.kind == "number" and not kind.held:
+            of_x[name] = _rounded(of_x[name], std)
 
-    def add(name: str, values: NDArray[np.generic]) -> None:
-        while name in table or name in x:
-            name += "_"
-        table[name] = values
+    def predicted(name: str, y_hat: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[Any]]]:
+        for target, column, std in zip(y.names, y_hat.T, y.std, strict=True):
+            yield name.format(target), _rounded(column, std)
 
-    for level in ("row", "partner"):
-        add(level, moved.index.get_level_values(level).to_numpy())
-    table |= {name: moved[name].to_numpy() for name in x}
-    for name, values in zip(units.y.names, after.T, strict=True):
-        add(f"{name}_hat", values)
-    add("astray", np.asarray((np.abs(after - before) / units.y.std > ASTRAY).any(1)))
-    for name in map(str, beside.columns):
-        add(f"own_{name}", beside[name].to_numpy())
-    for name, values in zip(units.y.names, before.T, strict=True):
-        add(f"own_{name}_hat", values)
-    return table
+    return beside(
+        [(level, moved.index.get_level_values(level).to_numpy()) for level in ("row", "partner")],
+        of_x,
+        [
+            *predicted("{}_hat", after),
+            ("astray", astray),
+            *((f"own_{name}", beside_them[name].to_numpy()) for name in own),
+            *predicted("own_{}_hat", before),
+        ],
+    )
+
+
+def _rounded(column: NDArray[np.float64], std: float) -> NDArray[np.float64]:
+    # To the decimals that a model of float32 can tell.
+    return np.round(column, DIGITS - int(np.floor(np.log10(std))))
 
 
 def _predicted(learner: SymmetryLearner, rows: pd.DataFrame) -> NDArray[np.float64]:

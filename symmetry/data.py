@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from symmetry.kinds import Kind, Value, codes_of
+from symmetry.kinds import Kind, Value, array_of, codes_of
 
 Array = NDArray[np.float64]
 
@@ -234,7 +234,7 @@ class Target:
     def of(self, indicators: Array) -> NDArray[Any]:
         """Names the class of each row of indicators, or the likeliest by probabilities."""
         chances = np.column_stack([1 - indicators.sum(1), indicators])
-        return np.asarray(np.array(self.classes)[chances.argmax(1)])
+        return np.asarray(array_of(self.classes)[chances.argmax(1)])
 
 
 @dataclass(frozen=True)
@@ -258,6 +258,12 @@ class Units:
     def target_names(self) -> tuple[str, ...]:
         """The names of the columns of y in a table: those of the numbers, or that of a class."""
         return self.y.names if self.target is None else (self.target.name,)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The names of the columns of x that partners keep exactly."""
+        kinds = zip(self.x.names, self.x.kinds, strict=False)
+        return tuple(name for name, kind in kinds if kind.held)
 
     @classmethod
     def from_json(cls, content: Any) -> "Units":

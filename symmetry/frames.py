@@ -3,29 +3,34 @@
 __all__ = [
     "Named",
     "as_declared",
+    "beside",
     "check_names",
     "class_in",
     "in_numbers",
     "in_values",
     "in_words",
     "kinds_in",
+    "kinds_of",
     "names_of",
+    "outside",
+    "said_of",
     "texts_in",
     "words_of",
 ]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from symmetry.data import Target
+from symmetry.data import Target, Units
 from symmetry.kinds import Array, Declared, Kind, Value, codes_of, kind_of, ordered_by, texts_of
 
 Named = Mapping[str, tuple[Value, ...]]
 """The values of columns that are categories, by the name of the column."""
+OUTSIDE = 0.1  # of the width of the training rows' range: so far out no model saw a row
 
 
 def names_of(rows: Any, side: str, columns: int) -> list[str]:
@@ -202,30 +207,47 @@ def in_values(
     Arguments:
         points: The points, with shape (n, count, d).
         kinds: The kind of each column; none if all are numbers.
-        like: The table.
+        like: The table, with the n rows whose held columns come back as they are, and the types
+            of the columns, which are kept where they can hold the values.
         index: The rows of a DataFrame; None for an array.
 
     Raises:
-        ValueError: If an array would have to hold texts.
+        ValueError: If an array would have to hold texts, or whole numbers that it cannot.
     """
+    held = [column for column, kind in enumerate(kinds) if kind.held]
     if index is None:
+        points[..., held] = _exactly(like, held)[:, None]
         for column, kind in enumerate(kinds):
-            if kind.is_category:
+            if kind.is_category and not kind.held:
                 points[..., column] = texts_of(points[..., column], kind).astype(np.float64)
         return points
     frame = pd.DataFrame(points.reshape(-1, points.shape[-1]), index, like.columns)
-    if not kinds:
-        return frame
     columns: list[pd.Series[Any]] = []
-    for column, (kind, dtype) in enumerate(zip(kinds, like.dtypes, strict=True)):
-        own = frame.iloc[:, column]
-        if kind.is_category:
+    for column, dtype in enumerate(like.dtypes):
+        own, kind = frame.iloc[:, column], kinds[column] if kinds else Kind()
+        if kind.held:  # to the last digit, which float64 has not of each whole number
+            own = like.iloc[:, column].repeat(points.shape[1]).set_axis(index)
+        elif kind.is_category:
             texts = texts_of(own.to_numpy(), kind)
             own = _as_type(pd.Series(texts, index, name=own.name), dtype)
         elif kind.kind == "integer" and dtype.kind in "iu":
-            own = _as_type(own.astype(np.int64), dtype)
+            own = _as_type(_as_type(own, np.dtype(np.int64)), dtype)
+        elif dtype.kind == "f":
+            own = own.astype(dtype)
         columns.append(own)
     return pd.concat(columns, axis=1)
+
+
+def _exactly(rows: Any, columns: Sequence[int]) -> Array:
+    # Some columns of an array, as they came.
+    own = np.asarray(rows)[:, columns]
+    numbers: Array = own.astype(np.float64)
+    if own.dtype.kind in "iu" and (numbers.astype(own.dtype) != own).any():
+        raise ValueError(
+            "a column that is held has whole numbers beyond 2^53, of which an array of float64 "
+            "keeps not all digits; give a DataFrame"
+        )
+    return numbers
 
 
 def _as_type(column: "pd.Series[Any]", dtype: Any) -> "pd.Series[Any]":
@@ -233,7 +255,11 @@ def _as_type(column: "pd.Series[Any]", dtype: Any) -> "pd.Series[Any]":
     if isinstance(dtype, pd.CategoricalDtype):
         more = [value for value in column.unique() if value not in dtype.categories]
         dtype = pd.CategoricalDtype([*dtype.categories, *more], dtype.ordered and not more)
-    cast = column.astype(dtype)
+    try:
+        with np.errstate(invalid="ignore"):
+            cast = column.astype(dtype)
+    except (TypeError, ValueError):  # pandas' own types refuse where NumPy's wrap around
+        return column
     same = (cast.astype(object) == column.astype(object)).all()
     return cast if same else column
 
@@ -253,6 +279,73 @@ def in_words(numbers: Array, names: Sequence[str], kinds: Sequence[Kind]) -> pd.
             unknown = Kind("category", (*kind.members, ""))
             frame[name] = texts_of(places, unknown)
     return frame
+
+
+def kinds_of(units: Units) -> list[Kind]:
+    """Lists the kinds of the columns of a table: those of x, and then those of y."""
+    kinds = list(units.x.kinds or [Kind()] * len(units.x.names))
+    if units.target is not None:
+        return [*kinds, Kind("category", units.target.classes)]
+    return [*kinds, *[Kind()] * len(units.y.names)]
+
+
+def beside(
+    before: Iterable[tuple[str, NDArray[Any]]],
+    x: Mapping[str, NDArray[Any]],
+    after: Iterable[tuple[str, NDArray[Any]]],
+) -> dict[str, NDArray[Any]]:
+    """Sets columns before and after those of x, by name; a name that is taken ends in _."""
+    taken = set(x)
+
+    def free(columns: Iterable[tuple[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+        named = {}
+        for name, values in columns:
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            named[name] = values
+        return named
+
+    return {**free(before), **x, **free(after)}
+
+
+def outside(table: Array, span: Array) -> NDArray[np.bool_]:
+    """Tells which cells are far from all values that their column had in training.
+
+    Arguments:
+        table: The rows, with shape (n, d).
+        span: The lowest and the highest of those values, with shape (2, d).
+
+    Returns:
+        Whether a cell is beyond them by more than a tenth of their distance, with shape (n, d).
+    """
+    room = OUTSIDE * (span[1] - span[0])
+    return np.asarray((table < span[0] - room) | (table > span[1] + room))
+
+
+def said_of(
+    counts: NDArray[np.intp], strangers: int, rows: int, names: Sequence[str], span: Array
+) -> str:
+    """Says that rows are :func:`outside`, and in which columns; nothing if none is.
+
+    Arguments:
+        counts: How many cells of each column are outside, with shape (d,).
+        strangers: How many rows have such a cell.
+        rows: Of how many.
+        names: The names of the columns.
+        span: The lowest and the highest values in training, with shape (2, d).
+    """
+    columns = [
+        f"{name!r} ({count}, training had {low:g} to {high:g})"
+        for name, count, low, high in zip(names, counts, *span, strict=True)
+        if count
+    ]
+    if not columns:
+        return ""
+    return (
+        f"{strangers} of {rows} rows are outside what was seen in training, so that their "
+        f"partners may mean nothing: column {', '.join(columns)}"
+    )
 
 
 def words_of(points: Array, kinds: Sequence[Kind]) -> NDArray[Any]:

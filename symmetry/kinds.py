@@ -4,6 +4,7 @@ __all__ = [
     "Declared",
     "Kind",
     "Value",
+    "array_of",
     "codes_of",
     "kind_of",
     "ordered_by",
@@ -195,6 +196,11 @@ def codes_of(
     places = {value: place for place, value in enumerate(values)}
     table = np.array([*(places.get(value, np.nan) for value in own), np.nan])
     return table[codes], tuple(values)
+
+
+def array_of(values: Sequence[Value]) -> NDArray[Any]:
+    """Makes an array of values, of objects where they are of several types."""
+    return np.array(values, dtype=None if len(set(map(type, values))) == 1 else object)
 
 
 def texts_of(column: Array, kind: Kind) -> NDArray[Any]:

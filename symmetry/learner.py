@@ -4,6 +4,7 @@ __all__ = ["SymmetryLearner"]
 
 import json
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -39,9 +40,11 @@ from symmetry.frames import (
     in_numbers,
     in_values,
     kinds_in,
+    outside,
+    said_of,
     texts_in,
 )
-from symmetry.kinds import Declared, possible
+from symmetry.kinds import Declared, Kind, array_of, possible
 from symmetry.models import Model
 from symmetry.params import Params, for_table
 from symmetry.referee import FEWEST_ROWS
@@ -99,6 +102,8 @@ class SymmetryLearner(
         model_: The trained model, of standardised x and y.
         units_: How x and y are standardised, in float64, and the kinds of their columns; those of
             few values are left as they are.
+        range_: The lowest and the highest value of each column of x in the training rows, with
+            shape (2, d); of a category those of the places of its values.
         classes_: The classes of y, where it is one.
         seed_: The seed of all draws.
         n_features_in_: The number of columns of x.
@@ -113,6 +118,7 @@ class SymmetryLearner(
     summary_: dict[str, Any]
     model_: Model
     units_: Units
+    range_: Array
     seed_: int
     n_features_in_: int
     classes_: NDArray[Any]
@@ -198,10 +204,12 @@ class SymmetryLearner(
         if hasattr(self, "classes_"):  # of another fit
             del self.classes_
         if chosen_class is not None:
-            self.classes_ = np.array(chosen_class.classes)
+            self.classes_ = array_of(chosen_class.classes)
         # Standardised here, in float64, so that the model has but to name the columns.
         seen_x, seen_y = _standardised(table, self.units_.x), _standardised(target, self.units_.y)
-        units = Units(_standard(of_x), _standard(of_y), target=chosen_class)
+        units = Units(
+            _standard(of_x, self.units_.x), _standard(of_y, self.units_.y), target=chosen_class
+        )
         training, validation = (
             Dataset(seen_x[rows[part]], seen_y[rows[part]], units=units)
             for part in ("train", "validation")
@@ -218,7 +226,7 @@ class SymmetryLearner(
             self.summary_ = self._judged(best, test, training, generator)
         kept = torch.randperm(len(training), generator=generator)[:POOL].numpy()
         self._pool = _float32(training.x[kept])
-        self._range = np.stack([table[chosen].min(0), table[chosen].max(0)])
+        self.range_ = np.stack([table[chosen].min(0), table[chosen].max(0)])
         self.model_ = best.cpu()
         return self
 
@@ -289,7 +297,7 @@ class SymmetryLearner(
             ValueError: If the model needs y and it is not given, X or y is not as in the fit, or
                 the count is not a whole number above 0.
         """
-        table, x, level = self._given(X, y, "count", count)
+        x, level = self._given(X, y, "count", count)
         moved = partners(
             self.model_,
             x,
@@ -299,7 +307,7 @@ class SymmetryLearner(
             y=level,
             refine=self.refine,
         )
-        return self._returned(X, table, moved, "partner")
+        return self._returned(X, moved, "partner")
 
     def orbit(
         self, X: ArrayLike, points: int = 60, y: ArrayLike | None = None
@@ -320,13 +328,13 @@ class SymmetryLearner(
         Raises:
             ValueError: As :meth:`partners`.
         """
-        table, x, level = self._given(X, y, "points", points)
+        x, level = self._given(X, y, "points", points)
         lines = []
         for start in range(0, len(x), LINES):
             some = slice(start, start + LINES)
             of_them = None if level is None else level[some]
             lines.append(path(self.model_, x[some], points, pool=self._pool, y=of_them))
-        return self._returned(X, table, torch.cat(lines, 2), "point")
+        return self._returned(X, torch.cat(lines, 2), "point")
 
     def save(self, path: str | Path) -> None:
         """Saves the fitted learner to a safetensors file, in which nothing is pickled.
@@ -341,7 +349,7 @@ class SymmetryLearner(
             "params": _plain(params),
             "units": asdict(self.units_),
             "named": hasattr(self, "feature_names_in_"),
-            "range": self._range.tolist(),
+            "range": self.range_.tolist(),
             "flat_y": self._flat_y,
             "seed": self.seed_,
             "summary": self.summary_,
@@ -375,12 +383,12 @@ class SymmetryLearner(
             learner.n_features_in_ = len(names)
             if content["named"]:
                 learner.feature_names_in_ = np.array(names, dtype=object)
-            learner._range = np.array(content["range"], dtype=np.float64).reshape(2, len(names))
+            learner.range_ = np.array(content["range"], dtype=np.float64).reshape(2, len(names))
             learner._flat_y = bool(content["flat_y"])
             learner.seed_ = int(content["seed"])
             learner.summary_ = dict(content["summary"])
             if learner.units_.target is not None:
-                learner.classes_ = np.array(learner.units_.target.classes)
+                learner.classes_ = array_of(learner.units_.target.classes)
         except Exception as error:  # whichever part of it is broken
             reason = textwrap.shorten(str(error), 300)
             raise ValueError(f"{path} does not describe a SymmetryLearner: {reason}") from None
@@ -480,12 +488,13 @@ class SymmetryLearner(
 
     def _given(
         self, X: ArrayLike, y: ArrayLike | None, name: str, count: int
-    ) -> tuple[Array, Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None]:
         table = self._table(X)
         x = _float32(_standardised(table, self.units_.x))
         _check_count(name, count, 1)
+        self._warn_of_strangers(table)
         if y is None:
-            return table, x, None
+            return x, None
         if self.units_.target is not None:
             y = self.units_.target.indicators_of(y)
         target = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
@@ -495,21 +504,24 @@ class SymmetryLearner(
                 f"y has shape {target.shape}; expected {(len(x), self.model_.sizes.y)}, as many "
                 "rows as X and columns as in the fit"
             )
-        return table, x, _float32(_standardised(target, self.units_.y))
+        return x, _float32(_standardised(target, self.units_.y))
 
-    def _returned(
-        self, X: ArrayLike, table: Array, moved: Tensor, level: str
-    ) -> NDArray[Any] | pd.DataFrame:
+    def _warn_of_strangers(self, table: Array) -> None:
+        cells = outside(table, self.range_)
+        strangers = int(cells.any(1).sum())
+        names = self.units_.x.names
+        if told := said_of(cells.sum(0), strangers, len(table), names, self.range_):
+            warnings.warn(told, UserWarning, stacklevel=4)
+
+    def _returned(self, X: ArrayLike, moved: Tensor, level: str) -> NDArray[Any] | pd.DataFrame:
         # From shape (1, count, n, d), for rows of X, which in numbers are the table's.
         points = moved[0].transpose(0, 1).double().numpy()
         values = _in_units(points, self.units_.x)
         if self.refine and not self.model_.decodes_from_y:
             # There they are, but for the rounding of float32.
-            values = np.clip(values, *self._range)
+            values = np.clip(values, *self.range_)
         kinds = self.units_.x.kinds
         values = possible(values, kinds)
-        held = [column for column, kind in enumerate(kinds) if kind.held]
-        values[..., held] = table[:, None, held]
         if not isinstance(X, pd.DataFrame):
             return in_values(values, kinds, X, None)
         rows, count, _ = values.shape
@@ -556,25 +568,42 @@ def _keep_values(
 
 
 def _unscaled(columns: Columns) -> Columns:
-    # Places of categories' values are small whole numbers: the model scales them.
-    places = [kind.is_category for kind in columns.kinds] or [False] * len(columns.names)
-    mean = [0.0 if place else m for place, m in zip(places, columns.mean, strict=True)]
-    std = [1.0 if place else s for place, s in zip(places, columns.std, strict=True)]
-    return replace(columns, mean=tuple(mean), std=tuple(std))
+    # Places of categories' values are small whole numbers: the model scales them. Whole numbers of
+    # which many differ stay whole, counted from a whole number near their mean.
+    kinds = columns.kinds or [Kind()] * len(columns.names)
+    mean = [
+        0.0 if kind.is_category else round(m) if _is_whole(kind) else m
+        for kind, m in zip(kinds, columns.mean, strict=True)
+    ]
+    std = [
+        1.0 if kind.is_category or _is_whole(kind) else s
+        for kind, s in zip(kinds, columns.std, strict=True)
+    ]
+    return replace(columns, mean=tuple(map(float, mean)), std=tuple(std))
 
 
-def _standard(columns: Columns) -> Columns:
-    # What is left to the model; it knows whole numbers standardised, like the rows.
-    places = [kind.is_category for kind in columns.kinds] or [False] * len(columns.names)
-    mean = [m if place else 0.0 for place, m in zip(places, columns.mean, strict=True)]
-    std = [s if place else 1.0 for place, s in zip(places, columns.std, strict=True)]
+def _standard(columns: Columns, outside: Columns) -> Columns:
+    # What is left to the model of columns that are standardised outside; it knows the values and
+    # the ends of ranges as it sees the rows.
+    scales = list(zip(outside.mean, outside.std, strict=True))
+    mean = [(m - o) / s for m, (o, s) in zip(columns.mean, scales, strict=True)]
     kinds = [
         kind
         if kind.is_category
-        else replace(kind, members=tuple((value - m) / s for value in kind.levels))
-        for kind, m, s in zip(columns.kinds, columns.mean, columns.std, strict=False)
+        else replace(
+            kind,
+            members=tuple((value - m) / s for value in kind.levels),
+            low=None if kind.low is None else (kind.low - m) / s,
+            high=None if kind.high is None else (kind.high - m) / s,
+        )
+        for kind, (m, s) in zip(columns.kinds, scales, strict=False)
     ]
+    std = [s / o for s, (_, o) in zip(columns.std, scales, strict=True)]
     return replace(columns, mean=tuple(mean), std=tuple(std), kinds=tuple(kinds))
+
+
+def _is_whole(kind: Kind) -> bool:
+    return kind.kind == "integer" and not kind.levels
 
 
 def _standardised(rows: Array, columns: Columns) -> Array:

@@ -13,6 +13,7 @@ __all__ = [
     "read_pieces",
     "read_sheet",
     "text_columns",
+    "values_of",
     "write_pieces",
 ]
 
@@ -32,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from symmetry.artifacts import replacing
-from symmetry.data import Array, Table
+from symmetry.data import Array, Table, Units
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -44,6 +45,7 @@ MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?")
 EXAMPLES = 100  # different cells of a piece that are looked at for the likely cause
 SHOWN = 4  # columns with bad cells
 FEW_TEXTS = 20  # that begin with a digit, as "3rd": more are quantities with units, or dates
+EXACT = 2**53  # beyond it float64 has not all whole numbers
 GAP = 20  # how far out a value is that is far, in widths of what lies between
 
 # Numbers in groups of three digits, and numbers with decimals. "1,137" is both.
@@ -80,6 +82,17 @@ class Values:
         return np.array([*(places.get(text, np.nan) for text in own), np.nan])[codes]
 
 
+def values_of(units: Units | None) -> dict[str, Values]:
+    """Lists the values that categories of x, and a class, may have, by the name of the column."""
+    if units is None:
+        return {}
+    kinds = zip(units.x.names, units.x.kinds, strict=False)
+    members = {name: kind.members for name, kind in kinds if kind.is_category}
+    if units.target is not None:
+        members[units.target.name] = units.target.classes
+    return {name: Values(list(map(str, own)), closed=True) for name, own in members.items()}
+
+
 @dataclass(frozen=True)
 class Sheet:
     """Holds rows of the columns of a file that were asked for.
@@ -103,6 +116,7 @@ def read_sheet(
     table: Table,
     *,
     labels: Sequence[str] = (),
+    exact: Sequence[str] = (),
     categories: Mapping[str, Values] = NO_CATEGORIES,
     say: Say = print,
 ) -> Sheet:
@@ -113,6 +127,7 @@ def read_sheet(
         names: The columns of numbers to read.
         table: How the file is to be read.
         labels: Columns of text to read too.
+        exact: Those of the columns of which no digit may be lost, as float64 does beyond 2^53.
         categories: Those of the columns that are texts, of which the places among their values
             are read.
         say: Is told, in words, which rows were left out.
@@ -121,12 +136,14 @@ def read_sheet(
         ValueError: If the file is no such file, has no rows, has a row with more or fewer cells
             than the header, or lacks a column or has it twice; if there are bad rows and they are
             not to be dropped, or too many are, or their cells look like numbers in a notation
-            that was not declared. It says how many and where.
+            that was not declared; or if digits would be lost. It says how many and where.
         OSError: If the file cannot be read.
     """
     numbers, rows = np.empty((0, len(names))), [np.empty(0, np.intp)]
     texts: dict[str, list[NDArray[np.str_]]] = {label: [np.empty(0, str)] for label in labels}
-    for piece in read_pieces(path, names, table, labels=labels, categories=categories, say=say):
+    for piece in read_pieces(
+        path, names, table, labels=labels, exact=exact, categories=categories, say=say
+    ):
         old = len(numbers)  # it grows where it is: pieces put together at the end would be a copy
         numbers.resize((old + len(piece.numbers), len(names)), refcheck=False)
         numbers[old:] = piece.numbers
@@ -144,6 +161,7 @@ def read_pieces(
     *,
     optional: Sequence[str] = (),
     labels: Sequence[str] = (),
+    exact: Sequence[str] = (),
     categories: Mapping[str, Values] = NO_CATEGORIES,
     say: Say = print,
 ) -> Iterator[Sheet]:
@@ -157,6 +175,7 @@ def read_pieces(
         table: How the file is to be read.
         optional: Further columns of numbers, after those; what is no number there is NaN.
         labels: Columns of text to read too.
+        exact: As in :func:`read_sheet`.
         categories: As in :func:`read_sheet`.
         say: Is told, in words, which rows were left out.
 
@@ -171,13 +190,15 @@ def read_pieces(
     grouped = {name: _Groups(table.decimal) for name in numeric if name not in categories}
     bad_rows = start = 0
     texts = [*labels, *(name for name in numeric if name in categories)]
-    for chunk, read in _chunks(path, numeric, texts, table):
+    for chunk, read in _chunks(path, numeric, texts, table, exact):
         numbers = np.empty((len(chunk), len(numeric)))
         for column, name in enumerate(numeric):
             if name in categories:
                 numbers[:, column] = categories[name].places(chunk[name], table)
                 continue
             numbers[:, column] = _numbers(chunk[name], table)
+            if name in exact:
+                _check_digits(path, name, chunk[name], numbers[:, column])
             grouped[name].look(chunk[name], ~np.isnan(numbers[:, column]))
         numbers[~np.isfinite(numbers)] = np.nan
         bad = np.isnan(numbers[:, : len(names)])
@@ -302,7 +323,7 @@ def read_names(path: str | Path, table: Table) -> list[str]:
 def write_pieces(path: str | Path, pieces: Iterable[Mapping[str, NDArray[Any]]]) -> None:
     """Writes named columns, piece by piece, to a csv file or, if its name ends so, to .parquet.
 
-    In csv, numbers have nine significant digits: from these each float32 comes back.
+    In csv, numbers have as many digits as they need to come back to the bit, float32 at most nine.
 
     Raises:
         ValueError: If the name is that of no table, there are no rows, or Parquet cannot be
@@ -320,16 +341,21 @@ def write_pieces(path: str | Path, pieces: Iterable[Mapping[str, NDArray[Any]]])
 
         with replacing(path) as file:
             for piece in whole:
-                frame = pd.DataFrame(dict(piece))
-                header = piece is first
-                frame.to_csv(
-                    file, index=False, header=header, float_format="%.9g", lineterminator="\n"
-                )
+                frame = pd.DataFrame({name: _short(one) for name, one in piece.items()})
+                frame.to_csv(file, index=False, header=piece is first, lineterminator="\n")
         return
     pa, pq = _pyarrow(path)
     with replacing(path) as file, pq.ParquetWriter(file, pa.table(dict(first)).schema) as writer:
         for piece in whole:
             writer.write_table(pa.table(dict(piece)))
+
+
+def _short(numbers: NDArray[Any]) -> NDArray[Any]:
+    # Whole numbers without decimals: as they mostly stood in the table.
+    if numbers.dtype.kind != "f" or not (np.abs(numbers) < EXACT).all():
+        return numbers
+    whole = numbers.astype(np.int64)
+    return whole if (whole == numbers).all() else numbers
 
 
 # ---- Cells -------------------------------------------------------------------------------------
@@ -462,6 +488,20 @@ def _numbers(cells: "Series[Any]", table: Table) -> Array:
     return numbers
 
 
+def _check_digits(path: Path, name: str, cells: "Series[Any]", numbers: Array) -> None:
+    for row in np.flatnonzero(np.abs(numbers) > EXACT):
+        cell = str(cells.iloc[row]).strip()
+        if cell.lstrip("+-").isdecimal() and int(cell) != int(numbers[row]):
+            raise _lost_digits(path, name, cell)
+
+
+def _lost_digits(path: Path, name: str, what: str) -> ValueError:
+    return ValueError(
+        f"{path}: column {name!r} is to be kept exactly, but holds {what}, of which a float64 has "
+        "not all digits; leave it out of data.hold and data.x, or declare it a category"
+    )
+
+
 # ---- Values that are far from the others -------------------------------------------------------
 
 
@@ -534,11 +574,15 @@ def _is_text(path: Path) -> bool:
 
 
 def _chunks(
-    path: Path, numeric: Sequence[str], labels: Sequence[str], table: Table
+    path: Path,
+    numeric: Sequence[str],
+    labels: Sequence[str],
+    table: Table,
+    exact: Sequence[str],
 ) -> Iterator[tuple["DataFrame", float]]:
     if _is_text(path):
         return _csv_chunks(path, list(dict.fromkeys([*numeric, *labels])), table.separator)
-    return _parquet_chunks(path, numeric, labels)
+    return _parquet_chunks(path, numeric, labels, exact)
 
 
 def _check_header(path: Path, header: Sequence[str], wanted: Sequence[str]) -> None:
@@ -660,7 +704,7 @@ def _parquet(path: Path) -> Iterator[Any]:
 
 
 def _parquet_chunks(
-    path: Path, numeric: Sequence[str], labels: Sequence[str]
+    path: Path, numeric: Sequence[str], labels: Sequence[str], exact: Sequence[str] = ()
 ) -> Iterator[tuple["DataFrame", float]]:
     import pandas as pd
 
@@ -676,6 +720,10 @@ def _parquet_chunks(
             done += batch.num_rows
             # By name: what pandas took for an index or a category is a column like the others.
             columns = {name: batch.column(name).cast(types[name], safe=False) for name in wanted}
+            for name in (name for name in exact if name not in labels):
+                own = batch.column(name)
+                if not columns[name].cast(own.type, safe=False).equals(own):
+                    raise _lost_digits(path, name, f"numbers of type {own.type}")
             cells = {name: column.to_pandas() for name, column in columns.items()}
             yield pd.DataFrame(cells), done / file.metadata.num_rows
 

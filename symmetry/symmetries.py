@@ -40,8 +40,9 @@ def partners(
 
     Z0 is that of a row of the pool, or for STIB_FLOW a draw from its law. Where the model has a
     Z1, :func:`refined` then takes x′ back to the level of x and into the range of the data, by
-    columns in which any number may stand. Where what holds few values leaves no way back, x′ is
-    drawn again, up to 20 times, and the nearest is taken.
+    columns in which any number may stand. Whole numbers are rounded, and the others refined once
+    more. Where what is whole or holds few values leaves no way back, x′ is drawn again, up to 20
+    times, and the nearest is taken.
 
     Arguments:
         model: A trained model.
@@ -60,7 +61,9 @@ def partners(
         ValueError: If the model needs y and it is not given.
     """
     kept = _kept(model, x, y)
-    y_hat = model.prediction(x) if refine and model.discrete is not None else None
+    whole = _whole(model)
+    stiff = model.discrete is not None or whole is not None
+    y_hat = model.prediction(x) if refine and stiff else None
     pool = x if pool is None else pool
     invariant = model.fresh_invariant((count, len(x)), pool, generator)
     rows = torch.split(torch.arange(len(x), device=x.device).repeat(count), PIECE)
@@ -76,17 +79,12 @@ def partners(
 
 
 def _decoded(model: Model, invariant: Tensor, kept: Tensor, refine: int) -> Tensor:
-    if model.discrete is not None and refine and not model.decodes_from_y:
+    refine = 0 if model.decodes_from_y else refine
+    if refine and model.discrete is not None:
         point = _aimed(model, invariant, kept)
-        for late in SETTLING:
-            point = model.among_data(point, kept, late)
-        return model.in_units(refined(model, point, kept, refine), "x")
-    point = model.decode(invariant, kept)
-    if model.discrete is not None:
-        return model.in_units(model.snapped(model.standardised(point, "x")), "x")
-    if refine and not model.decodes_from_y:
-        point = model.in_units(refined(model, model.standardised(point, "x"), kept, refine), "x")
-    return point
+    else:
+        point = model.snapped(model.standardised(model.decode(invariant, kept), "x"))
+    return _possible(model, model.in_units(_landed(model, point, kept, refine), "x"))
 
 
 def _aimed(model: Model, invariant: Tensor, kept: Tensor) -> Tensor:
@@ -101,7 +99,39 @@ def _aimed(model: Model, invariant: Tensor, kept: Tensor) -> Tensor:
         best = torch.where((off < missed)[..., None], point, best) if len(best) else point
         missed = torch.minimum(off, missed)
         aim = torch.cat([aim[..., : miss.shape[-1]] + miss, aim[..., miss.shape[-1] :]], -1)
+    for late in SETTLING:
+        best = model.among_data(best, kept, late)
     return best
+
+
+def _landed(model: Model, points: Tensor, levels: Tensor, steps: int) -> Tensor:
+    # Takes standardised points to their levels; what must be whole is rounded there, and the rest
+    # goes on from that.
+    points = refined(model, points, levels, steps) if steps else points
+    whole = _whole(model)
+    if whole is None:
+        return points
+    rounded = model.standardised(_possible(model, model.in_units(points, "x")), "x")
+    still = whole if model.fixed is None else whole | model.fixed
+    return refined(model, rounded, levels, steps, still) if steps else rounded
+
+
+def _whole(model: Model) -> Tensor | None:
+    # Which columns hold whole numbers, too many for a model to know each; None for no column.
+    kinds = () if model.units is None else model.units.x.kinds
+    whole = [kind.kind == "integer" and not kind.levels and not kind.held for kind in kinds]
+    return torch.tensor(whole, device=model.low.device) if any(whole) else None
+
+
+def _possible(model: Model, points: Tensor) -> Tensor:
+    # Points, in units, as the table will have them: whole where they must be, in closed ranges.
+    kinds = () if model.units is None else model.units.x.kinds
+    whole = _whole(model)
+    points = points if whole is None else torch.where(whole, points.round(), points)
+    for column, kind in enumerate(kinds):
+        if kind.low is not None or kind.high is not None:
+            points[..., column] = points[..., column].clamp(kind.low, kind.high)
+    return points
 
 
 def _redrawn(
@@ -138,7 +168,13 @@ def _change(model: Model, points: Tensor, y_hat: Tensor) -> Tensor:
     return change.abs().amax(-1)
 
 
-def refined(model: Model, points: Tensor, levels: Tensor, steps: int = REFINE) -> Tensor:
+def refined(
+    model: Model,
+    points: Tensor,
+    levels: Tensor,
+    steps: int = REFINE,
+    still: Tensor | None = None,
+) -> Tensor:
     r"""Takes points to their levels of Z1, inside the range of the training rows.
 
     .. math:: x \leftarrow x - J^\top (J J^\top + \delta)^{-1} (z_1(x) - l),
@@ -154,15 +190,18 @@ def refined(model: Model, points: Tensor, levels: Tensor, steps: int = REFINE) -
         points: Standardised inputs, with shape (S, n, x_size).
         levels: The Z1 to go to, with shape (S, n, dim Z1); what follows is not looked at.
         steps: The number of steps at most.
+        still: Which columns stay where they are, with shape (x_size,); by default those that are
+            held or hold few values.
 
     Returns:
         The points nearest to their levels that were seen, with the shape of ``points``.
     """
     points = _inside(model, points)
-    if model.fixed is not None and model.fixed.all():
+    still = model.fixed if still is None else still
+    if still is not None and still.all():
         return points
     nearest, rows = points.clone(), torch.arange(points.shape[1], device=points.device)
-    found, slopes = _levels_and_slopes(model, points)
+    found, slopes = _levels_and_slopes(model, points, still)
     levels = levels[..., : found.shape[-1]]
     length = points.new_ones(*points.shape[:-1], 1)
     for _ in range(steps):
@@ -184,7 +223,7 @@ def refined(model: Model, points: Tensor, levels: Tensor, steps: int = REFINE) -
             step = _step(slopes.masked_fill(stuck[..., None, :], 0), error)
         step = step * (CAP / step.norm(dim=-1, keepdim=True).clamp_min(CAP))
         tried = _inside(model, points + length * step)
-        there, steep = _levels_and_slopes(model, tried)
+        there, steep = _levels_and_slopes(model, tried, still)
         # What is there stays, so that a copy's points are the same whatever the others do.
         nearer = (there - levels).norm(dim=-1, keepdim=True) < distance
         nearer &= distance > CLOSE
@@ -271,8 +310,8 @@ def path(
     behind, _ = _walk(model, start, level, -direction, stride, walls)
     line = _resampled(ahead, behind, closed, points)  # (S, points, n, x_size)
     flat, levels = line.flatten(1, 2), level.repeat(1, points, 1)
-    back = refined(model, flat, levels)
-    lines = model.in_units(torch.unflatten(back, 1, line.shape[1:3]), "x")
+    back = _possible(model, model.in_units(_landed(model, flat, levels, REFINE), "x"))
+    lines = torch.unflatten(back, 1, line.shape[1:3])
     return lines if model.fixed is None else torch.where(model.fixed, x, lines)
 
 
@@ -288,14 +327,16 @@ def _inside(model: Model, points: Tensor) -> Tensor:
     return torch.minimum(torch.maximum(points, model.low), model.high)
 
 
-def _levels_and_slopes(model: Model, points: Tensor) -> tuple[Tensor, Tensor]:
+def _levels_and_slopes(
+    model: Model, points: Tensor, still: Tensor | None
+) -> tuple[Tensor, Tensor]:
     # Z1 with shape (S, n, k), and its Jacobian with shape (S, n, k, d).
     with torch.enable_grad():
         points = points.detach().requires_grad_()
         levels = model.levels(points)
         slopes = jacobian(levels, points)
-    if model.fixed is not None:
-        slopes = slopes.masked_fill(model.fixed, 0)
+    if still is not None:
+        slopes = slopes.masked_fill(still, 0)
     return levels.detach(), slopes
 
 
@@ -348,7 +389,7 @@ def _walk(
     closed = torch.zeros(start.shape[:-1], dtype=torch.bool, device=start.device)
     ended, away = closed.clone(), closed.clone()
     for _ in range(STRIDES):
-        _, slopes = _levels_and_slopes(model, here)
+        _, slopes = _levels_and_slopes(model, here, model.fixed)
         # Along the level: the direction less what the gradients span, as a step towards there.
         along = direction + _step(slopes, (slopes @ direction[..., None])[..., 0])
         along = along / along.norm(dim=-1, keepdim=True).clamp_min(1e-12)

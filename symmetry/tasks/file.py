@@ -126,7 +126,9 @@ class File(TaskBase):
         table = self.table
         labels = [name for name in (self.split_column, self.group, self.order) if name is not None]
         values = {name: Values() for name in self._texts(names, table)}
-        sheet = read_sheet(self.path, names, table, labels=labels, categories=values)
+        sheet = read_sheet(
+            self.path, names, table, labels=labels, exact=self.hold, categories=values
+        )
         self._check_far(sheet, values)
         rows_of = self._split(sheet)
         numbers = sheet.numbers
