@@ -14,6 +14,24 @@ from symmetry.sheets import Values, read_names, read_sheet, text_columns
 
 SEPARATORS = ",;\t|"
 OWN = Path("examples/own")  # whose pipeline and settings every table has
+# And what `dvc exp show` and `dvc metrics diff` compare the runs of a table by; of the examples
+# that are in the repository the root's would have it as columns, too.
+HEADLINE = """
+  headline:
+    cmd: PYTHONPATH=../.. python -m stages.headline
+    deps:
+      - metrics/stib_flow.json
+      - ../../stages
+      - ../../symmetry
+    params:
+      - model
+    outs:
+      - metrics/headline.json:
+          cache: false
+
+metrics:
+  - metrics/headline.json
+"""
 
 
 def main() -> None:
@@ -51,7 +69,7 @@ def main() -> None:
     text = params(arguments.table.name, x, arguments.y, kinds, arguments.hold, table)
     folder.mkdir()
     shutil.copyfile(arguments.table, folder / arguments.table.name)
-    shutil.copyfile(OWN / "dvc.yaml", folder / "dvc.yaml")
+    write_bytes(folder / "dvc.yaml", ((OWN / "dvc.yaml").read_text() + HEADLINE).encode())
     write_bytes(folder / "params.yaml", text.encode())
     for name, reason in left.items():
         print(f"left out: {name}, since {reason}")

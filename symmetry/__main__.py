@@ -166,6 +166,7 @@ def _fit(arguments: Namespace) -> None:
     assert units is not None
     x = in_words(np.concatenate([part.x for part in parts]), units.x.names, units.x.kinds)
     y = pd.DataFrame(np.concatenate([part.y for part in parts]), columns=units.y.names)
+    del parts  # of many rows, as much memory as the table
     learner = SymmetryLearner(
         seeds=arguments.seeds,
         params=dict(arguments.params),

@@ -191,7 +191,7 @@ class SymmetryLearner(
         )
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         rows = self._split(np.column_stack([table, target]))
-        _keep_values(rows, table, [name in categories for name in x_names])
+        _keep_values(rows, table, {at: n for at, n in enumerate(x_names) if n in categories})
         chosen = rows["train"]
         kinds = kinds_in(x_names, table, target[:, 0], chosen, categories, declared, hold)
         of_x = Columns.of(table[chosen], x_names, kinds, resolution=RESOLUTION)
@@ -205,28 +205,33 @@ class SymmetryLearner(
             del self.classes_
         if chosen_class is not None:
             self.classes_ = array_of(chosen_class.classes)
-        # Standardised here, in float64, so that the model has but to name the columns.
-        seen_x, seen_y = _standardised(table, self.units_.x), _standardised(target, self.units_.y)
         units = Units(
             _standard(of_x, self.units_.x), _standard(of_y, self.units_.y), target=chosen_class
         )
-        training, validation = (
-            Dataset(seen_x[rows[part]], seen_y[rows[part]], units=units)
-            for part in ("train", "validation")
-        )
+        self.range_ = np.stack([table[chosen].min(0), table[chosen].max(0)])
+        # Standardised here, in float64, so that the model has but to name the columns.
+        parts = {
+            part: Dataset(
+                _standardised(table[own], self.units_.x),
+                _standardised(target[own], self.units_.y),
+                units=units,
+            )
+            for part, own in rows.items()
+            if len(own)
+        }
+        del table, target  # of many rows, the most that there is in memory
+        training, validation = parts["train"], parts["validation"]
         generator = torch.Generator().manual_seed(self.seed_)
         copies = self._trained(params, training, validation)
         best = _best(copies, validation, generator)
-        held = rows["test"]
-        if len(held) < FEWEST_ROWS:
-            said = f"Not judged: {len(held)} rows were held out, of {FEWEST_ROWS} that it takes."
+        held = len(rows["test"])
+        if held < FEWEST_ROWS:
+            said = f"Not judged: {held} rows were held out, of {FEWEST_ROWS} that it takes."
             self.summary_ = {"verdict": said}
         else:
-            test = Dataset(seen_x[held], seen_y[held], units=units)
-            self.summary_ = self._judged(best, test, training, generator)
+            self.summary_ = self._judged(best, parts["test"], training, generator)
         kept = torch.randperm(len(training), generator=generator)[:POOL].numpy()
         self._pool = _float32(training.x[kept])
-        self.range_ = np.stack([table[chosen].min(0), table[chosen].max(0)])
         self.model_ = best.cpu()
         return self
 
@@ -556,15 +561,20 @@ def _numbered(name: str, count: int) -> list[str]:
 
 
 def _keep_values(
-    rows: dict[str, NDArray[np.intp]], table: Array, categories: Sequence[bool]
+    rows: dict[str, NDArray[np.intp]], table: Array, categories: Mapping[int, str]
 ) -> None:
     # Rows with a value of a category that no training row has are for training, too.
-    for column in np.flatnonzero(categories):
+    for column, name in categories.items():
         for part in ("validation", "test"):
             own = rows[part]
             known = np.isin(table[own, column], table[rows["train"], column])
             rows["train"] = np.concatenate([rows["train"], own[~known]])
             rows[part] = own[known]
+        if not len(rows["validation"]):
+            raise ValueError(
+                f"column {name!r} has values so rare that none of {len(table)} rows is left to "
+                "validate on; group its rare values, or leave it out"
+            )
 
 
 def _unscaled(columns: Columns) -> Columns:
@@ -607,7 +617,8 @@ def _is_whole(kind: Kind) -> bool:
 
 
 def _standardised(rows: Array, columns: Columns) -> Array:
-    seen: Array = (rows - np.array(columns.mean)) / np.array(columns.std)
+    seen: Array = rows - np.array(columns.mean)
+    seen /= np.array(columns.std)
     return seen
 
 

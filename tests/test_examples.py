@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_pipeline import Clone, copy_working_tree, machine, set_up, tools  # noqa: F401
+from clones import wait_until
+from test_pipeline import Clone, copy_working_tree, identify, machine, set_up, tools  # noqa: F401
 
 from symmetry.params import parse
 from symmetry.tasks import TASKS
@@ -134,6 +135,71 @@ def test_a_csv_that_cannot_be_used_stops_before_anything_is_trained(clone):
     printed = clone.dvc("repro", "examples/own/dvc.yaml", fails=True)
     assert "error: mine.csv has no column 'mass', 'acceleration', 'force'" in printed
     assert "stages.train" not in printed
+
+
+def test_experiments_on_a_table_of_ones_own_are_compared_as_the_docs_say(clone):
+    # Cases 16 to 19; up to the figures that are compared, since what comes after is the same.
+    make_csv(clone)
+    identify(clone)
+    python = clone.tools / "python"
+    (clone.folder / "cars.csv").write_text(clone.text("examples/own/mine.csv"))
+    clone.run(python, "-m", "stages.new", "cars", "cars.csv", "--y", "force")
+    clone.git("add", "examples/cars")
+    clone.git("commit", "-qm", "Learn from cars")
+    assert "cars.csv" not in clone.git("ls-files", "examples")
+    root, own = clone.text("params.yaml"), "examples/cars/params.yaml"
+    before = clone.text(own)
+    runs = re.findall(r"^dvc (exp run .*examples/cars/dvc\.yaml .*)$", OWN_DATA, re.M)
+    assert len(runs) == 3
+    runs = [run.replace("dvc.yaml ", "dvc.yaml:headline ").split() for run in runs]
+    shown = {}
+    for run in runs[:2]:
+        clone.dvc(*run)
+        shown[run[run.index("-n") + 1]] = clone.json("examples/cars/metrics/headline.json")
+    assert clone.text("params.yaml") == root
+    assert clone.text(own) != before
+    clone.dvc(*runs[2])
+    try:
+        clone.dvc("queue", "start")
+        wait_until(lambda: not re.search("Queued|Running", clone.dvc("queue", "status")))
+        assert "Success" in clone.dvc("queue", "status"), clone.dvc("queue", "logs", "slim")
+        clone.dvc("queue", "stop")
+        wait_until(lambda: not clone.processes())
+    finally:
+        clone.kill_all()
+
+    table = csv.DictReader(clone.dvc("exp", "show", "--only-changed", "--csv").splitlines())
+    assert len(table.fieldnames) <= 30
+    rows = {row["Experiment"]: row for row in table}
+    size = f"{own}:models.stib_flow.hidden_size"
+    assert {rows[name][size] for name in ("narrow", "wide", "slim")} == {"64", "256", "32"}
+    # Without the file, which stands before it where other files have such a figure too.
+    (objective,) = (name for name in table.fieldnames if name.endswith("objective"))
+    for name, metrics in shown.items():
+        assert float(rows[name][objective]) == metrics["objective"]
+    assert float(rows["slim"][objective]) > 0
+    compared = clone.run(python, "-m", "stages.compare")
+    assert all(f" {objective} " in compared and f" {name} " in compared for name in rows if name)
+
+    for diff in re.findall(r"^dvc (metrics diff narrow wide.*?)(?:  .*)?$", OWN_DATA, re.M):
+        printed = clone.dvc(*diff.split())
+        (line,) = (one for one in printed.splitlines() if " objective " in one)
+        assert line.split()[2:4] == [str(one["objective"]) for one in shown.values()]
+
+    bare = clone.bare(clone.folder.parent / "bare")
+    header = bare.dvc("exp", "show", "--only-changed", "--csv").splitlines()[0]
+    assert len(header.split(",")) <= 20
+
+
+def test_a_table_in_the_root_is_refused_since_its_changes_would_go_unnoticed(clone, tmp_path):
+    # Case 7.
+    root = clone.bare(tmp_path / "root")
+    content = yaml.safe_load(root.text("params.yaml")) | {"data": params_of("own")["data"]}
+    (root.folder / "params.yaml").write_text(yaml.safe_dump(content))
+    (root.folder / "mine.csv").write_text(clone.text("examples/own/mine.csv"))
+    printed = root.dvc("repro", fails=True)
+    assert "a change of it would go unnoticed; make a pipeline for it with `python -m" in printed
+    assert "Running stage 'generate'" not in printed
 
 
 def test_diamonds_are_fetched_from_the_package_that_has_them(clone):

@@ -94,3 +94,130 @@ def test_settings_of_numpy_are_saved(tmp_path):
     fitted.save(tmp_path / "learner.safetensors")
     loaded = SymmetryLearner.load(tmp_path / "learner.safetensors")
     pd.testing.assert_frame_equal(loaded.partners(table[:5], 3), fitted.partners(table[:5], 3))
+
+
+# ---- Nothing is silently other than it is told -------------------------------------------------
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_the_verdict_sees_whole_numbers_as_they_are_given(free):
+    # Rounded after refinement, a declared integer of many values once left its level unseen.
+    draw = default_rng(0)
+    table = pd.DataFrame({"a": draw.integers(0, 80, 1500), "b": draw.integers(9_000, 9_090, 1500)})
+    if free:
+        table["b"] = table["b"] / 7
+    y = table["a"] + 0.5 * table["b"]
+    params = {"steps": 200, "predictor_steps": 400, "hidden_size": 32}
+    declared = {name: "integer" for name in table if table[name].dtype.kind == "i"}
+    fitted = SymmetryLearner(params=params, columns=declared, random_state=0).fit(table, y)
+    for moved in (fitted.partners(table[:100], 10), fitted.orbit(table[:20], 12)):
+        assert moved.dtypes.to_dict() == table.dtypes.to_dict()
+        own = table.loc[moved.index.get_level_values("row")]
+        change = np.abs(fitted.predict(moved) - fitted.predict(own)) / y.std()
+        if "partner" in moved.index.names:
+            assert (change > 0.02).mean() == pytest.approx(
+                fitted.summary_["strayed_share"], abs=0.01
+            )
+        assert (change > 0.02).mean() < (0.02 if free else 0.5)
+        assert moved["a"].between(table["a"].min(), table["a"].max()).all()
+        assert moved["a"].nunique() > 10
+
+
+BIG = 2**53 + 1 + 2 * np.arange(300)  # float64 has none of them
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        BIG,
+        BIG.astype("uint64") + np.uint64(2**63),
+        pd.array(BIG, dtype="Int64"),
+        default_rng(0).normal(size=300).astype("float32"),
+        1_234_567_890_123 + 1000 * np.arange(300),
+        np.arange(300) / 7 + 1e6,
+    ],
+    ids=["int64", "uint64", "Int64", "float32", "int64 of float64", "float64"],
+)
+def test_a_held_column_comes_back_to_the_last_digit(ids):
+    draw = default_rng(1)
+    table = pd.DataFrame({"a": draw.uniform(1, 3, 300), "id": draw.permutation(300), "b": 1.0})
+    table["id"], table["b"] = ids, draw.normal(size=300)
+    if float(np.max(ids)) - float(np.min(ids)) < 1e-10 * float(np.max(ids)):
+        table.loc[0, "id"] = 1  # so that it is told apart at all
+    fitted = learner(hold=["id"]).fit(table, table["a"] * 2)
+    moved = fitted.partners(table[:20], 3)
+    assert moved["id"].dtype == table["id"].dtype
+    assert moved["id"].tolist() == table["id"][:20].repeat(3).tolist()
+
+
+def test_an_array_that_cannot_hold_what_is_held_says_so():
+    table = np.column_stack([np.arange(300), BIG])
+    table[0, 1] = 0
+    fitted = learner(hold=["x2"]).fit(table, table[:, 0] * 2)
+    with pytest.raises(ValueError, match=r"held has whole numbers beyond 2\^53.*give a DataFrame"):
+        fitted.partners(table[5:9])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("float32", [0.1, 2.5]),
+        ("Float32", [0.5, 2.5]),
+        ("Float64", [0.1, 2.5]),
+        ("float64", [0.1, 2.5]),
+        ("int64", [0.1, 2.5]),  # partners of numbers are no whole numbers: float64
+        ("Int64", [0.1, 2.5]),
+    ],
+)
+def test_numbers_come_back_in_the_type_that_the_frame_had(dtype, values):
+    for kind in ([Kind()], []):
+        like = pd.DataFrame({"a": pd.Series([], dtype=dtype)})
+        index = pd.MultiIndex.from_arrays([[0, 0], [0, 1]])
+        found = in_values(np.reshape(values, (1, -1, 1)), kind, like, index)["a"]
+        np.testing.assert_allclose(found.to_numpy(float), values, rtol=1e-6)
+        assert str(found.dtype) == (dtype if "loat" in dtype else "float64")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "points", "back"),
+    [
+        ("Int64", [0, 70], "Int64"),
+        ("UInt8", [-1, 70], "int64"),
+        ("int8", [0, 70], "int8"),
+        ("int8", [0, 700], "int64"),
+        ("float32", [0, 70], "float32"),
+    ],
+)
+def test_whole_numbers_come_back_in_the_type_that_the_frame_had(dtype, points, back):
+    found = moved(Kind("integer"), points, dtype)
+    assert found.tolist() == points
+    assert found.dtype == back
+
+
+def test_classes_of_several_types_stay_what_they_are():
+    draw = default_rng(0)
+    x = draw.normal(size=(300, 2))
+    y = pd.Series([1 if value > 0 else "one" for value in x[:, 0]], name="y", dtype=object)
+    fitted = learner(columns={"y": "category"}).fit(x, y)
+    assert set(fitted.classes_) == {1, "one"}
+    assert set(fitted.predict(x)) == {1, "one"}
+
+
+@pytest.mark.parametrize("method", ["partners", "orbit"])
+def test_rows_that_are_like_no_training_row_are_told_by_column_and_number(method):
+    draw = default_rng(0)
+    table = pd.DataFrame({"mass": draw.uniform(1, 3, 300), "size": draw.uniform(0, 9, 300)})
+    fitted = learner().fit(table, table["mass"] * table["size"])
+    ask = getattr(fitted, method)
+    ask(table[:5], 2)  # without a word
+    table.loc[[1, 3], "mass"] = [2500.0, 3.5]
+    with pytest.warns(UserWarning, match=r"^2 of 5 rows are outside.*'mass' \(2, training .* 1.0"):
+        ask(table[:5], 2)
+
+
+@pytest.mark.parametrize("rows", [6, 12, 40])
+def test_a_rare_value_of_a_tiny_table_is_named_with_what_to_do(rows):
+    draw = default_rng(0)
+    table = pd.DataFrame({"a": draw.normal(size=rows), "name": [f"n{i}" for i in range(rows)]})
+    with pytest.raises(ValueError, match=r"'name' has .*leave it out"):
+        learner().fit(table, table["a"])

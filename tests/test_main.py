@@ -1,5 +1,7 @@
 """The command line, from a table to partners, without DVC."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -149,6 +151,47 @@ def test_partners_hold_values_of_the_table_and_keep_the_columns_that_are_held(ta
     ):
         assert said in refusal(fit, path, tmp_path / "other.safetensors", *words)
     assert not (tmp_path / "other.safetensors").exists()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_what_is_held_comes_back_to_the_last_digit(table, tmp_path, suffix):
+    def write(frame, name):
+        path = tmp_path / f"{name}.{suffix}"
+        frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+        return path
+
+    def read(path):
+        return pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
+
+    draw = np.random.default_rng(3)
+    wide = table.assign(
+        id=draw.integers(10**11, 10**13, len(table)),
+        place=1e6 + draw.normal(size=len(table)) * 1e5,
+    )
+    learner, output = tmp_path / "learner.safetensors", tmp_path / f"partners.{suffix}"
+    fit(write(wide, "table"), learner, "--hold", "id,place")
+    partners(learner, write(wide, "table"), output, "-n", "2")
+    found = read(output)
+    for name in ("id", "place"):
+        assert (found[name] == wide[name].repeat(2).to_numpy()).all()
+        assert (found[f"own_{name}"] == found[name]).all()
+
+    wide["id"] = 2**53 + 1 + 2 * draw.integers(0, 2**53, len(table))
+    said = "'id' is to be kept exactly, but holds .* of which a float64 has not all digits"
+    for command in (
+        (fit, write(wide, "large"), tmp_path / "other.safetensors", "--hold", "id,place"),
+        (partners, learner, write(wide, "large"), tmp_path / f"other.{suffix}"),
+    ):
+        assert re.search(said, refusal(*command))
+    fit(write(wide, "large"), tmp_path / "other.safetensors", "--hold", "place")
+
+
+def test_rows_that_are_like_no_training_row_are_told(fitted, table, tmp_path, capsys):
+    table.assign(mass=table["mass"].where(table.index > 1, -9999)).to_csv(tmp_path / "far.csv")
+    partners(fitted[1], tmp_path / "far.csv", tmp_path / "partners.csv", "-n", "300")
+    printed = capsys.readouterr().out
+    assert "far.csv: 2 of 600 rows are outside what was seen in training" in printed
+    assert "'mass' (2, training had 1.0" in printed
 
 
 def test_a_report_of_a_learner_is_one_file_with_the_tables_rows(fitted, table, tmp_path):
