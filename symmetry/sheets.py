@@ -726,6 +726,7 @@ def _parquet_chunks(
                     raise _lost_digits(path, name, f"numbers of type {own.type}")
             cells = {name: column.to_pandas() for name, column in columns.items()}
             yield pd.DataFrame(cells), done / file.metadata.num_rows
+    _pyarrow(path)[0].default_memory_pool().release_unused()  # as much as a table's numbers
 
 
 def _arrow_type(path: Path, column: Any, label: bool) -> Any:
