@@ -8,11 +8,10 @@ from pathlib import Path
 
 from stages import plain_errors
 from symmetry.artifacts import write_bytes
-from symmetry.data import Array, Table
-from symmetry.kinds import Kind, kind_of
-from symmetry.sheets import Values, read_names, read_sheet, text_columns
+from symmetry.columns import look, separator_of
+from symmetry.data import Table
+from symmetry.kinds import Kind
 
-SEPARATORS = ",;\t|"
 OWN = Path("examples/own")  # whose pipeline and settings every table has
 # And what `dvc exp show` and `dvc metrics diff` compare the runs of a table by; of the examples
 # that are in the repository the root's would have it as columns, too.
@@ -51,18 +50,10 @@ def main() -> None:
         raise ValueError(f"{folder} is there already; choose another name, or delete it")
     if not OWN.is_dir():
         raise ValueError(f"there is no {OWN} here; call this in the root of the repository")
-    separator = arguments.separator or _separator(arguments.table)
+    separator = arguments.separator or separator_of(arguments.table)
     table = Table(separator, arguments.decimal)
-    names = read_names(arguments.table, table)
-    absent = [name for name in [*arguments.y, *(arguments.x or [])] if name not in names]
-    if absent:
-        raise ValueError(
-            f"{arguments.table} has no column {', '.join(map(repr, absent))}; it has "
-            + ", ".join(map(repr, names))
-        )
-    x = arguments.x or [name for name in names if name not in arguments.y]
-    kinds, left = look(arguments.table, table, x, arguments.y, required=bool(arguments.x))
-    x = [name for name in x if name in kinds]
+    kinds, left = look(arguments.table, table, arguments.x, arguments.y)
+    x = [name for name in kinds if name not in arguments.y]
     unknown = [name for name in arguments.hold if name not in x]
     if unknown:
         raise ValueError(f"--hold names {unknown[0]!r}; allowed: {', '.join(map(repr, x))}")
@@ -79,55 +70,6 @@ def main() -> None:
         f"  python -m stages.partners {folder}/{arguments.table.name} "
         f"--model {folder}/models/stib_flow/weights.safetensors -o partners.csv"
     )
-
-
-def _separator(path: Path) -> str:
-    # The one that cuts the header into most columns.
-    if path.suffix == ".parquet":
-        return ","
-    return max(SEPARATORS, key=lambda sign: len(read_names(path, Table(sign))))
-
-
-def look(
-    path: Path, table: Table, x: Sequence[str], y: Sequence[str], *, required: bool
-) -> tuple[dict[str, tuple[Kind, str]], dict[str, str]]:
-    """Finds the kinds of columns, each with some words; and why others cannot be used.
-
-    Arguments:
-        path: The table.
-        table: How it is read.
-        x: Columns that may be used.
-        y: Columns that must be.
-        required: Whether those of x must be, too.
-
-    Raises:
-        ValueError: If a column that must be used cannot.
-    """
-    values = {name: Values() for name in text_columns(path, [*x, *y], table)}
-    sheet = read_sheet(path, [*x, *y], table, categories=values)
-    found, left = {}, {}
-    for column, name in enumerate([*x, *y]):
-        numbers = sheet.numbers[:, column]
-        try:
-            found[name] = _found(name, numbers, values.get(name))
-        except ValueError as error:
-            if required or name in y:
-                raise ValueError(f"{path}: {error}") from None
-            left[name] = str(error)
-    if not set(found) - set(y):
-        raise ValueError(f"{path} has no column of x that can be used: {left}")
-    return found, left
-
-
-def _found(name: str, numbers: Array, values: Values | None) -> tuple[Kind, str]:
-    if numbers.min() == numbers.max():
-        raise ValueError(f"column {name!r} is constant")
-    kind = kind_of(name, numbers, None, None if values is None else values.known)
-    if kind.is_category:
-        shown = [json.dumps(text, ensure_ascii=False) for text in map(str, kind.members[:6])]
-        more = ", …" if len(kind.members) > 6 else ""
-        return kind, f"{len(kind.members)} values: {', '.join(shown)}{more}"
-    return kind, f"{numbers.min():g} to {numbers.max():g}"
 
 
 def params(

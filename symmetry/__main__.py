@@ -7,6 +7,7 @@ the repository nor DVC.
 __all__ = ["main"]
 
 import json
+import shlex
 import sys
 import warnings
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -22,6 +23,7 @@ from tqdm import tqdm
 
 from symmetry import SymmetryLearner, __version__
 from symmetry.artifacts import write_bytes
+from symmetry.columns import look, separator_of
 from symmetry.data import Table
 from symmetry.frames import beside, in_words, kinds_of, outside, said_of
 from symmetry.report import of_learner
@@ -52,6 +54,16 @@ def _parser() -> ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     table = ArgumentParser(add_help=False)
     table.add_argument("table", type=Path, metavar="TABLE", help="csv with a header, or .parquet")
+
+    new = commands.add_parser(
+        "new",
+        parents=[table],
+        help="look at a table and say what to type",
+        description="Looks at a table, says what its columns seem to be and which cannot be "
+        "used, and what to type to learn its symmetry. Nothing is written.",
+    )
+    new.add_argument("--y", type=_listed, required=True, metavar="NAMES", help="such as a,b")
+    new.set_defaults(run=_new)
 
     fit = commands.add_parser(
         "fit",
@@ -137,6 +149,29 @@ def _param(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         raise ArgumentTypeError(f"found {text!r}; allowed: KEY=NUMBER") from None
+
+
+def _new(arguments: Namespace) -> None:
+    path, y = arguments.table, arguments.y
+    separator = separator_of(path)
+    found, left = look(path, Table(separator), None, y)
+    lines = [
+        (f"{name} (y)" if name in y else name, kind.kind, told)
+        for name, (kind, told) in found.items()
+    ]
+    shown = pd.DataFrame(lines, columns=["column", "kind", "values"])
+    print(shown.to_markdown(index=False, tablefmt="plain", disable_numparse=True))
+    for name, reason in left.items():
+        print(f"left out: {name}, since {reason}")
+    words = ["symmetry", "fit", str(path), "--y", ",".join(y)]
+    if left:
+        words += ["--x", ",".join(name for name in found if name not in y)]
+    if separator != ",":
+        words += ["--separator", separator]
+    words += ["-o", f"{path.stem}.safetensors"]
+    print(f"\nTo learn what may change while {', '.join(y)} stays:\n\n  {shlex.join(words)}\n")
+    print("Add --column NAME=KIND for a column that is something else (number, integer,")
+    print("category, LOW:HIGH), and --hold NAME for one that shall stay.")
 
 
 def _fit(arguments: Namespace) -> None:

@@ -1,12 +1,13 @@
 """The command line, from a table to partners, without DVC."""
 
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from symmetry import __version__
+from symmetry import SymmetryLearner, __version__
 from symmetry.__main__ import main
 
 FEW = ["-S", "steps=4", "-S", "predictor_steps=100", "-S", "hidden_size=8"]
@@ -231,3 +232,37 @@ def test_columns_of_x_keep_their_names_where_the_partners_own_would_take_them(tm
     ]
     assert ((partners[names] >= 1) & (partners[names] <= 3)).all(axis=None)
     np.testing.assert_allclose(partners["own_row_"][::3], table["row"], rtol=1e-6)
+
+
+def test_a_table_is_looked_at_and_the_command_to_type_works(tmp_path, capsys):
+    draw = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "id": [f"stone {number}" for number in range(600)],
+            "carat": draw.uniform(0.2, 3, 600).round(2),
+            "cut": draw.choice(["Fair", "Ideal"], 600),
+            "same": 7,
+        }
+    )
+    rows["price"] = 1000 * rows["carat"]
+    path = tmp_path / "my stones.csv"
+    rows.to_csv(path, index=False, sep=";")
+    main(["new", str(path), "--y", "price"])
+    printed = capsys.readouterr().out
+    assert re.search(r'cut +category +2 values: "(Fair|Ideal)", "(Fair|Ideal)"', printed)
+    assert re.search(r"carat +number +0\.2\d* to (3|2\.9\d*)", printed)
+    assert "price (y)" in printed
+    assert "left out: id, since column 'id' has 600 different values" in printed
+    assert "left out: same, since column 'same' is constant" in printed
+    (typed,) = re.findall(r"  (symmetry fit .*)", printed)
+    words = shlex.split(typed)[1:]
+    assert words[words.index("--x") + 1] == "carat,cut"
+    assert words[words.index("--separator") + 1] == ";"
+    words[words.index("-o") + 1] = str(tmp_path / "l.safetensors")
+    main([*words, "-S", "steps=2", "-S", "predictor_steps=2"])
+    assert SymmetryLearner.load(tmp_path / "l.safetensors").units_.x.names == ("carat", "cut")
+
+
+def test_a_table_without_the_y_that_is_named_is_refused_with_its_columns(fitted):
+    said = refusal(main, ["new", str(fitted[0]), "--y", "q"])
+    assert "has no column 'q'; it has 'mass', 'acceleration', 'force'" in said
