@@ -261,7 +261,10 @@ def test_the_symmetry_commands_of_the_pages_lead_to_partners(own_table):
     lines = [
         line for block in blocks(PAGES["docs/own_data.md"], "sh") for line in block.splitlines()
     ]
-    fit, partners, report = (shlex.split(line)[1:] for line in lines if line[:9] == "symmetry ")
+    new, fit, partners, report = (
+        shlex.split(line, comments=True)[1:] for line in lines if line[:9] == "symmetry "
+    )
+    main(new)
     main([*fit, *shlex.split("-S steps=4 -S predictor_steps=4 -S hidden_size=4")])
     main(partners)
     main(report)
