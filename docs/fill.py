@@ -171,18 +171,15 @@ def steps() -> str:
 
 
 def cost() -> str:
-    """Returns what `make bench` prints last: JAX, seconds a model, and the published code."""
+    """Returns what `make bench` prints below its table."""
     from benchmarks.bench import report
     from symmetry.params import parse
 
     table = pd.read_csv(ROOT / "benchmarks" / "results.csv")
-    *_, one, four, seconds, share = report(
-        table, parse(read_yaml(ROOT / "params.yaml"))
-    ).splitlines()
-    _, _, seconds = seconds.partition(
-        ": "
-    )  # before it stands the machine that reads, not measured
-    return "\n".join(["```", one, four, seconds, share, "```"])
+    lines = report(table, parse(read_yaml(ROOT / "params.yaml"))).splitlines()
+    *told, seconds, share = lines[lines.index("") + 1 :]
+    # Before the colon stands the machine that reads, not the one that was measured.
+    return "\n".join(["```", *told, seconds.partition(": ")[2], share, "```"])
 
 
 def modules() -> str:
