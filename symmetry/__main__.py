@@ -201,14 +201,15 @@ def _fit(arguments: Namespace) -> None:
     assert units is not None
     x = in_words(np.concatenate([part.x for part in parts]), units.x.names, units.x.kinds)
     y = pd.DataFrame(np.concatenate([part.y for part in parts]), columns=units.y.names)
-    del parts  # of many rows, as much memory as the table
+    tables = [y if units.target is None else units.target.of(y.to_numpy()), x]
+    del parts, x, y  # handed over below: of many rows, most of what there is in memory
     learner = SymmetryLearner(
         seeds=arguments.seeds,
         params=dict(arguments.params),
         columns={name: kind for name, kind in task.columns.items() if name in task.x},
         hold=task.hold,
         random_state=arguments.random_state,
-    ).fit(x, y if units.target is None else units.target.of(y.to_numpy()))
+    ).fit(tables.pop(), tables.pop())
     # So that `partners` reads other tables as this one was read.
     learner.units_ = replace(learner.units_, table=task.table)
     learner.save(arguments.output)

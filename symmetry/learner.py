@@ -212,14 +212,14 @@ class SymmetryLearner(
         # Standardised here, in float64, so that the model has but to name the columns.
         parts = {
             part: Dataset(
-                _standardised(table[own], self.units_.x),
-                _standardised(target[own], self.units_.y),
+                _standardised(table, self.units_.x, own),
+                _standardised(target, self.units_.y, own),
                 units=units,
             )
             for part, own in rows.items()
             if len(own)
         }
-        del table, target  # of many rows, the most that there is in memory
+        del X, y, codes, table, target  # of many rows, most of what there is in memory
         training, validation = parts["train"], parts["validation"]
         generator = torch.Generator().manual_seed(self.seed_)
         copies = self._trained(params, training, validation)
@@ -616,8 +616,10 @@ def _is_whole(kind: Kind) -> bool:
     return kind.kind == "integer" and not kind.levels
 
 
-def _standardised(rows: Array, columns: Columns) -> Array:
-    seen: Array = rows - np.array(columns.mean)
+def _standardised(rows: Array, columns: Columns, chosen: NDArray[np.intp] | None = None) -> Array:
+    # Of the rows that are chosen; in place, since they may be as many as memory holds.
+    seen: Array = rows.copy() if chosen is None else rows[chosen]
+    seen -= np.array(columns.mean)
     seen /= np.array(columns.std)
     return seen
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from symmetry.kinds import Array, Kind
 
-PIECE = 200  # points that are compared with all rows at once
+PIECE = 50  # points that are compared with all rows at once
 MOST_ROWS = 50_000  # that points are compared with
 
 
