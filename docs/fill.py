@@ -37,6 +37,17 @@ EXAMPLES = {
     "referee_error": "referee error",
     "random_rows_error": "of random rows",
 }
+OUTSIDE = {
+    "mmd": "MMD² to the true posterior",
+    "resim": "\\|Δy\\|² of all partners",
+    "mean": "Δy² of all partners",
+    "best_of_50": "Δy², best of 50",
+    "coverage": "coverage (KS)",
+    "coverage_floor": "its floor",
+    "forward": "error² of ŷ",
+    "cosine": "cosine, where rows lie",
+    "cosine_range": "cosine, whole range",
+}
 ERRORS = {"ellipse": "\\|Δy₀\\|", "triatomic": "\\|Δ distances\\|", "steam": "\\|Δh\\| [kJ/kg]"}
 
 
@@ -149,6 +160,34 @@ def ablation() -> str:
     return markdown(rows)
 
 
+def outside() -> str:
+    """Returns our figures on the benchmarks of others beside those that they have published."""
+    table = pd.read_csv(ROOT / "metrics" / "outside.csv")
+    shown = table[table["metric"].isin(list(OUTSIDE))]
+    rows = []
+    for (benchmark, count, metric), some in shown.groupby(
+        ["benchmark", "rows", "metric"], sort=False
+    ):
+        ours = some.iloc[0]
+        spread = "" if pd.isna(ours["deviation"]) else f" ± {ours['deviation']:.1g}"
+        theirs = some.dropna(subset="published").itertuples()
+        said = [f"{one.published:.8g} [{one.who}]({one.source})" for one in theirs]
+        rows.append(
+            {
+                "benchmark": str(benchmark),
+                "figure": OUTSIDE[str(metric)],
+                "rows": f"{count:,}",
+                "ours": f"{_digits(metric, ours['ours'])}{spread}",
+                "published": ", ".join(said) or "–",
+            }
+        )
+    return markdown(rows)
+
+
+def _digits(metric: Any, value: float) -> str:
+    return f"{value:.7f}" if metric in ("cosine", "cosine_range") else f"{value:.3g}"
+
+
 def steps() -> str:
     """Returns what a step costs by the number of seeds in a stack."""
     table = pd.read_csv(ROOT / "benchmarks" / "results.csv")
@@ -213,7 +252,7 @@ def markdown(rows: list[dict[str, str]]) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     of.__name__: of
-    for of in (paper, models, spiral, examples, diamonds, ablation, steps, cost, modules)
+    for of in (paper, models, spiral, examples, diamonds, ablation, outside, steps, cost, modules)
 }
 
 if __name__ == "__main__":
