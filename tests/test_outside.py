@@ -209,7 +209,9 @@ def test_of_the_true_function_the_cosine_is_one_and_of_a_tilted_one_less(monkeyp
 
     found = measured(monkeypatch, shaw, "ellipse", none, task.truth.level)
     assert found == {"cosine": pytest.approx(1), "cosine_range": pytest.approx(1)}
-    tilted = measured(monkeypatch, shaw, "ellipse", none, lambda x: task.truth.level(x) + x[:, :1])
+    tilted = measured(
+        monkeypatch, shaw, "ellipse", none, lambda x: task.truth.level(x) + 5 * x[:, :1]
+    )
     assert tilted["cosine"] < 0.99
     with pytest.raises(ValueError, match="exact predicts no y"):
         measured(monkeypatch, shaw, "ellipse", none)
