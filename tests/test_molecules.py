@@ -147,6 +147,7 @@ def test_an_xyz_file_is_read_as_it_was_written(geometries, tmp_path):
 
 
 def test_the_polarisability_of_water_by_gfn2_turns_with_the_molecule():
+    pytest.importorskip("tblite", reason="pip install '.[molecules]'")
     water = np.array([8.0, 1, 1]), np.array([[0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0]])
     found = xtb.gap_and_polarisability(*water)
     turned = xtb.gap_and_polarisability(water[0], water[1] @ rotation(np.random.default_rng(0)))
@@ -209,6 +210,8 @@ def finished(geometries, tmp_path_factory):
         patch.setattr(represent, "SHARES", {"validation": 0.1, "test": 0.3})
         for name, value in {"JUDGED": 20, "BY_XTB": 3, "REBUILT": 3}.items():
             patch.setattr(judge, name, value)
+        # Known numbers stand for GFN2-xTB, which is not where all tests are.
+        patch.setattr(judge, "gap_and_polarisability", lambda numbers, xyz: xyz[0, :2])
         for stage, *arguments in (
             (represent,),
             (check,),

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from chemistry import Array
-from tblite.interface import Calculator
 
 FIELD = 1e-3  # hartree / (e bohr): small, yet far above the convergence of the dipole
 EV, BOHR = 27.211386, 0.52917721  # a hartree in eV, and a bohr in Å
@@ -26,6 +25,7 @@ def gap_and_polarisability(numbers: Array, xyz: Array) -> Array:
         GFN2-xTB—An Accurate and Broadly Parametrized Self-Consistent Tight-Binding Quantum
         Chemical Method (Bannwarth et al., 2019), https://doi.org/10.1021/acs.jctc.8b01176
     """
+    from tblite.interface import Calculator  # the tests do without it
 
     def single(field: Array | None = None) -> Any:
         calculator = Calculator("GFN2-xTB", numbers.astype(int), xyz / BOHR)
