@@ -126,13 +126,15 @@ def read_xyz(path: str | Path) -> tuple[str, Array, Array]:
     """Reads the SMILES, by RDKit's perception of bonds, and the geometry of an xyz file.
 
     Raises:
-        ValueError: If the file is none, or its atoms form no neutral molecule.
+        OSError: If there is no such file.
+        ValueError: If the file is no xyz, or its atoms form no neutral molecule.
     """
+    text = Path(path).read_text()
     try:
-        if (molecule := Chem.MolFromXYZFile(str(path))) is None:
+        if (molecule := Chem.MolFromXYZBlock(text)) is None:
             raise ValueError("not so many lines of a sign and three numbers as its first one says")
         rdDetermineBonds.DetermineBonds(molecule, charge=0)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} holds no xyz of a neutral molecule: {error}") from None
     numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()], float)
     smiles = Chem.MolToSmiles(Chem.RemoveHs(molecule), isomericSmiles=False)

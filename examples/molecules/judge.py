@@ -4,7 +4,15 @@ The properties of a partner are taken for those of the nearest real molecule tha
 seen, by DFT. Row and partner are compared by GFN2-xTB as well, each with its own geometry.
 """
 
-__all__ = ["Isomers", "partners_of", "read_isomers", "supported"]
+__all__ = [
+    "Isomers",
+    "nearest",
+    "partners_of",
+    "predicted",
+    "read_isomers",
+    "supported",
+    "usual_distance",
+]
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,8 +105,12 @@ def supported(drawn: Array, isomers: Isomers, count: int) -> Array:
     return np.take_along_axis(drawn, order[..., None], 0)
 
 
-def nearest(points: Array, isomers: Isomers, among: NDArray[np.intp], rows: NDArray[np.intp]):
+def nearest(
+    points: Array, isomers: Isomers, among: NDArray[np.intp], rows: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], Array]:
     """Finds the molecule nearest to each point, but for the point's own row, and how far it is.
+
+    Distances are those in x, whose columns are scaled by how much the properties change.
 
     Arguments:
         points: The points, with shape (count, rows, columns).
@@ -112,13 +124,17 @@ def nearest(points: Array, isomers: Isomers, among: NDArray[np.intp], rows: NDAr
     return among[place], np.take_along_axis(apart, place[..., None], -1)[..., 0]
 
 
+def usual_distance(isomers: Isomers) -> float:
+    """Returns the median distance of held-out molecules to the nearest of those learned from."""
+    known = isomers.x[isomers.part == "train"]
+    return float(np.median(cdist(isomers.x[isomers.part == "test"], known).min(1)))
+
+
 def judged(model: Model, isomers: Isomers) -> dict[str, float]:
     """Measures partners as they are drawn, and those with support."""
     test = isomers.of("test")
     rows = test[:JUDGED]
     drawn = partners_of(model, isomers, isomers.x[rows], isomers.y[rows], DRAWN)
-    known = isomers.x[isomers.part == "train"]
-    usual = np.median(cdist(isomers.x[test], known).min(1))
     measured = {}
     for name, points in (
         ("drawn", drawn[:COUNT]),
@@ -128,7 +144,7 @@ def judged(model: Model, isomers: Isomers) -> dict[str, float]:
         change = np.abs(isomers.y[found] - isomers.y[rows]).mean((0, 1))
         measured |= named(name, change)
         _, far = nearest(points, isomers, np.arange(len(isomers.x)), rows)
-        measured[f"{name}.near_share"] = (far <= usual).mean()
+        measured[f"{name}.near_share"] = (far <= usual_distance(isomers)).mean()
         measured[f"{name}.different"] = np.mean([len(set(of)) for of in found.T])
     return measured
 

@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from chemistry import bag_of_bonds, embedded, features, read_xyz, skeleton
-from judge import PROPERTIES, nearest, partners_of, predicted, read_isomers, supported
+from judge import (
+    PROPERTIES,
+    nearest,
+    partners_of,
+    predicted,
+    read_isomers,
+    supported,
+    usual_distance,
+)
 from represent import represented
 
 from stages import plain_errors
@@ -21,8 +29,9 @@ def main() -> None:
         description=__doc__,
         epilog="Of each isomer stand there its SMILES, its distance to the partner that led to "
         "it, 1 being the median distance of unseen molecules to those learned from; its "
-        "properties by DFT, and their change from the molecule's: those of the data if it is in "
-        "them, and predicted otherwise.",
+        "properties by DFT, and their change from the molecule's. Of a SMILES in the data these "
+        "are by DFT too, of other molecules predicted, and a SMILES gets a geometry by ETKDG and "
+        "MMFF94.",
     )
     parser.add_argument("molecule", help="a SMILES, or an xyz file with a geometry in Å")
     parser.add_argument("--count", type=int, default=6, help="how many isomers [6]")
@@ -51,7 +60,7 @@ def main() -> None:
     chosen = supported(drawn, isomers, DRAWN * arguments.count // 3)
     row = same if len(same) else np.array([-1])
     found, far = nearest(chosen, isomers, everything, row)
-    table = pd.DataFrame({"at": found[:, 0], "distance": far[:, 0]})
+    table = pd.DataFrame({"at": found[:, 0], "distance": far[:, 0] / usual_distance(isomers)})
     table = table.sort_values("distance").drop_duplicates("at").head(arguments.count)
     at = table.pop("at").to_numpy()
     table.insert(0, "smiles", isomers.smiles[at])
