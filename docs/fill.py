@@ -146,6 +146,42 @@ def diamonds() -> str:
     return markdown(rows)
 
 
+def molecules() -> str:
+    """Returns what real molecules say of each model's partners, and what stands beside it."""
+    folder = ROOT / "examples" / "molecules" / "metrics"
+    real = read_metrics(folder / "isomers.json")
+    properties = {"gap": "gap [eV]", "polarisability": "polarisability [bohr³]"}
+    rows = []
+    for key in ("vae", "cvae", "cvib", "stib", "stib_flow"):
+        found = read_metrics(folder / f"{key}.json")
+        errors = {
+            f"error of {of}": cell(found, f"y_mae.{name}")
+            for name, of in properties.items()
+            if f"y_mae.{name}" in found
+        }
+        changes = {
+            f"change of {of}": cell(real, f"{key}.drawn.{name}") for name, of in properties.items()
+        }
+        rows.append(
+            {
+                "model": key.upper(),
+                **errors,
+                **changes,
+                "near": cell(real, f"{key}.drawn.near_share"),
+                "of those with support": cell(real, f"{key}.supported.near_share"),
+                "different of 6": cell(real, f"{key}.drawn.different"),
+                "referee error": cell(found, "referee_error"),
+                "leak R²": cell(found, "leak_r2"),
+            }
+        )
+    for title, key in (("nearest in ŷ", "nearest_in_y"), ("random pairs", "random_pairs")):
+        changes = {
+            f"change of {of}": cell(real, f"{key}.{name}") for name, of in properties.items()
+        }
+        rows.append({"model": title, **changes})
+    return markdown([{name: row.get(name, "–") for name in rows[-3]} for row in rows])
+
+
 def ablation() -> str:
     """Returns the paper's metrics of each study of STIB: mean and worst seed."""
     table = pd.read_csv(ROOT / "studies" / "ablation.csv").set_index(["study", "seed"])
@@ -252,7 +288,19 @@ def markdown(rows: list[dict[str, str]]) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     of.__name__: of
-    for of in (paper, models, spiral, examples, diamonds, ablation, outside, steps, cost, modules)
+    for of in (
+        paper,
+        models,
+        spiral,
+        examples,
+        diamonds,
+        molecules,
+        ablation,
+        outside,
+        steps,
+        cost,
+        modules,
+    )
 }
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def roots(pyproject: dict) -> list[Requirement]:
     project = pyproject["project"]
     texts = list(project["dependencies"])
     for extra, more in project["optional-dependencies"].items():
-        if extra not in ("bench", "cluster"):  # what is only compared with, or is a cluster's
+        # What is only compared with, is a cluster's, or is data of which tests read none.
+        if extra not in ("bench", "cluster", "molecules"):
             texts += more
     return [Requirement(text) for text in texts]
 
