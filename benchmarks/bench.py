@@ -114,8 +114,8 @@ def report(table: pd.DataFrame, params: Params) -> str:
         "peak_mb": "peak MB",
     }
     whole = table[table["part"] == "table"].set_index("model")["ms_per_step_and_seed"]
-    steps = {model: sum(params.models.block(model).turn_steps(ROWS)) for model in MODELS}
-    seconds = {model: steps[model] * whole[model] / 1e3 for model in MODELS}
+    steps = {model: sum(params.models.block(model).turn_steps(ROWS)) for model in whole.index}
+    seconds = {model: steps[model] * whole[model] / 1e3 for model in whole.index}
     peak = median(table["peak_gflops"])
     share = sum(seconds[model] for model in PAPERS) / (PUBLISHED_SECONDS * PUBLISHED_PEAK / peak)
     shown = table[~table["part"].isin(["jax", "at once"])].rename(columns=columns)[
@@ -124,9 +124,9 @@ def report(table: pd.DataFrame, params: Params) -> str:
     lines = [shown.to_markdown(index=False, floatfmt=".3g"), ""]
     side_by_side = table[table["part"] == "at once"]
     rates = (1 / side_by_side["ms_per_step"]).groupby(side_by_side["at_once"]).sum()
-    for number in AT_ONCE[1:]:
+    for number in rates.index[1:]:
         lines.append(
-            f"{number} trainings at once: together {rates[number] / rates[1]:.2f} of the steps "
+            f"{number:.0f} trainings at once: together {rates[number] / rates[1]:.2f} of the steps "
             "of one alone"
         )
     for row in table[table["part"] == "jax"].to_dict("records"):

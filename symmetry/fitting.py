@@ -2,7 +2,8 @@
 
 __all__ = ["device_of", "fit", "history_rows", "learning_rates", "scheduled_weight"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -58,22 +59,34 @@ def fit(
         torch.set_num_threads(threads)
     sizes = Sizes(shared.seeds, training.x.shape[1], training.y.shape[1], **own.sizes())
     model = MODELS[key](sizes, own.weights(), training.units).to(device_of(shared))
-    train(
-        model,
-        training,
-        validation,
-        seeds=range(seed, seed + shared.seeds),
-        bias_scale=own.bias_scale if isinstance(own, LatentParams) else 2.0,
-        steps=own.turn_steps(len(training)),
-        batch_size=min(own.batch_size or shared.batch_size, len(training)),
-        learning_rates=learning_rates(own),
-        scheduled_weight=scheduled_weight(own),
-        averaging=own.averaging if isinstance(own, StibFlowParams) else 0.0,
-        validate_every=shared.validate_every,
-        report=report,
-        resume=resume,
-    )
+    with _without_denormals():
+        train(
+            model,
+            training,
+            validation,
+            seeds=range(seed, seed + shared.seeds),
+            bias_scale=own.bias_scale if isinstance(own, LatentParams) else 2.0,
+            steps=own.turn_steps(len(training)),
+            batch_size=min(own.batch_size or shared.batch_size, len(training)),
+            learning_rates=learning_rates(own),
+            scheduled_weight=scheduled_weight(own),
+            averaging=own.averaging if isinstance(own, StibFlowParams) else 0.0,
+            validate_every=shared.validate_every,
+            report=report,
+            resume=resume,
+        )
     return model
+
+
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    # Numbers below 1e-38, as softplus and the moments of Adam bring them late in a training, count
+    # as 0: on some processors they made a step of STIB four times as long.
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def history_rows(progress: Progress) -> list[dict[str, float]]:

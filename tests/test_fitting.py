@@ -142,3 +142,22 @@ def test_cuda_is_taken_where_it_is_and_refused_where_it_is_not(monkeypatch):
     assert [device(asked) for asked in ("auto", "cpu")] == ["cpu", "cpu"]
     with pytest.raises(ValueError, match=r"train\.device is cuda, .*; allowed: cpu"):
         device("cuda")
+
+
+def test_numbers_too_small_for_float32_count_as_zero_while_training_and_no_longer():
+    def tiny():
+        return float(torch.tensor(1e-30) * torch.tensor(1e-10))
+
+    seen = []
+
+    def report(progress):
+        seen.append(tiny())
+        raise KeyboardInterrupt
+
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot count them as zero")
+    assert tiny() > 0
+    with pytest.raises(KeyboardInterrupt):
+        fit("cvae", read_params(), TRAINING, VALIDATION, report=report)
+    assert seen == [0]
+    assert tiny() > 0
