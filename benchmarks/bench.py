@@ -126,8 +126,8 @@ def report(table: pd.DataFrame, params: Params) -> str:
     rates = (1 / side_by_side["ms_per_step"]).groupby(side_by_side["at_once"]).sum()
     for number in rates.index[1:]:
         lines.append(
-            f"{number:.0f} trainings at once: together {rates[number] / rates[1]:.2f} of the steps "
-            "of one alone"
+            f"{number:.0f} trainings at once: together {rates[number] / rates[1]:.2f} of the "
+            "steps of one alone"
         )
     for row in table[table["part"] == "jax"].to_dict("records"):
         lines.append(
