@@ -22,7 +22,9 @@ def quick_trees():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "symmetry.referee._trees",
-            lambda seed: HistGradientBoostingRegressor(max_iter=10, random_state=seed),
+            lambda x, y, seed: HistGradientBoostingRegressor(max_iter=10, random_state=seed).fit(
+                x, y
+            ),
         )
         yield
 
