@@ -41,7 +41,7 @@ def main() -> None:
         for part, model, asked in tqdm(cases(params), disable=not sys.stderr.isatty())
     ]
     results += [
-        {"part": "at once", "at_once": count, **found}
+        {"part": f"{count} at once", **found}
         for count in AT_ONCE
         for found in together(count, "stib", {"seeds": params.train.seeds, "chunk": 50})
     ]
@@ -118,17 +118,12 @@ def report(table: pd.DataFrame, params: Params) -> str:
     seconds = {model: steps[model] * whole[model] / 1e3 for model in whole.index}
     peak = median(table["peak_gflops"])
     share = sum(seconds[model] for model in PAPERS) / (PUBLISHED_SECONDS * PUBLISHED_PEAK / peak)
-    shown = table[~table["part"].isin(["jax", "at once"])].rename(columns=columns)[
-        list(columns.values())
-    ]
-    lines = [shown.to_markdown(index=False, floatfmt=".3g"), ""]
-    side_by_side = table[table["part"] == "at once"]
-    rates = (1 / side_by_side["ms_per_step"]).groupby(side_by_side["at_once"]).sum()
-    for number in rates.index[1:]:
-        lines.append(
-            f"{number:.0f} trainings at once: together {rates[number] / rates[1]:.2f} of the "
-            "steps of one alone"
-        )
+    at_once = table["part"].str.endswith("at once")
+    shown = table[~at_once & (table["part"] != "jax")].rename(columns=columns)
+    lines = [shown[list(columns.values())].to_markdown(index=False, floatfmt=".3g"), ""]
+    rates = (1 / table["ms_per_step"])[at_once].groupby(table["part"], sort=False).sum()
+    for part, rate in rates.iloc[1:].items():
+        lines.append(f"{part}: together {rate / rates.iloc[0]:.2f} of the steps of one alone")
     for row in table[table["part"] == "jax"].to_dict("records"):
         lines.append(
             f"STIB with S = {row['seeds']}: {row['ms_per_step_and_seed']:.2f} ms a step and seed, "
