@@ -207,8 +207,15 @@ def check_that(holds):
     assert holds
 
 
+def check_script(words):
+    assert words[1] == "python"
+    assert (ROOT / "examples" / "molecules" / words[2]).is_file()
+
+
 CHECKS = {
     ".": lambda words: check_that(words[1:] == [".venv/bin/activate"]),
+    "cd": lambda words: check_that((ROOT / words[1]).is_dir()),
+    "PYTHONPATH=../..": check_script,
     "cp": lambda words: check_that((ROOT / words[1]).is_file()),
     "dvc": lambda words: check_dvc(words[1:]),
     "git": lambda words: check_that(words[1:] == ["add", "examples/cars"] or words[1] == "commit"),
