@@ -40,6 +40,7 @@ EXAMPLES = {
 OUTSIDE = {
     "mmd": "MMD² to the true posterior",
     "resim": "\\|Δy\\|² of all partners",
+    "resim_median": "its median over rows",
     "mean": "Δy² of all partners",
     "best_of_50": "Δy², best of 50",
     "coverage": "coverage (KS)",
@@ -207,7 +208,7 @@ def outside() -> str:
         ours = some.iloc[0]
         spread = "" if pd.isna(ours["deviation"]) else f" ± {ours['deviation']:.1g}"
         theirs = some.dropna(subset="published").itertuples()
-        said = [f"{one.published:.8g} [{one.who}]({one.source})" for one in theirs]
+        said = [f"{one.published:.8g} ({one.who})" for one in theirs]
         rows.append(
             {
                 "benchmark": str(benchmark),
