@@ -154,10 +154,9 @@ def test_numbers_too_small_for_float32_count_as_zero_while_training_and_no_longe
         seen.append(tiny())
         raise KeyboardInterrupt
 
-    if not torch.set_flush_denormal(False):
-        pytest.skip("this processor cannot count them as zero")
+    supported = torch.set_flush_denormal(False)  # by this processor
     assert tiny() > 0
     with pytest.raises(KeyboardInterrupt):
         fit("cvae", read_params(), TRAINING, VALIDATION, report=report)
-    assert seen == [0]
+    assert (seen == [0]) is supported
     assert tiny() > 0
