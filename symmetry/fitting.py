@@ -57,9 +57,10 @@ def fit(
     shared, own = params.train, params.models.block(key)
     if threads is not None:
         torch.set_num_threads(threads)
+    device = device_of(shared)
     sizes = Sizes(shared.seeds, training.x.shape[1], training.y.shape[1], **own.sizes())
-    model = MODELS[key](sizes, own.weights(), training.units).to(device_of(shared))
     with _without_denormals():
+        model = MODELS[key](sizes, own.weights(), training.units).to(device)
         train(
             model,
             training,
@@ -81,7 +82,8 @@ def fit(
 @contextmanager
 def _without_denormals() -> Iterator[None]:
     # Numbers below 1e-38, as softplus and the moments of Adam bring them late in a training, count
-    # as 0: on some processors they made a step of STIB four times as long.
+    # as 0: on some processors they made a step of STIB six times as long. PyTorch's other threads
+    # take this over from the one that starts them, hence before the first product.
     torch.set_flush_denormal(True)
     try:
         yield

@@ -1,5 +1,8 @@
 """Fitting by params: the same training as by hand, and what a history keeps of it."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import yaml
@@ -160,3 +163,33 @@ def test_numbers_too_small_for_float32_count_as_zero_while_training_and_no_longe
         fit("cvae", read_params(), TRAINING, VALIDATION, report=report)
     assert (seen == [0]) is supported
     assert tiny() > 0
+
+
+# What a stage does, in a process of its own: PyTorch's other threads must take it over as well.
+WIDE = """
+import sys
+import torch
+import yaml
+from numpy.random import default_rng
+from symmetry.fitting import fit
+from symmetry.params import parse
+from symmetry.tasks.spiral import spiral
+
+def report(progress):
+    print(int((torch.full((2**20,), 1e-30) * 1e-10).count_nonzero()))
+    sys.exit()
+
+rows = spiral(64, default_rng(0)), spiral(16, default_rng(1))
+fit("cvae", parse(yaml.safe_load(sys.stdin)), *rows, report=report, threads=2)
+"""
+
+
+def test_all_threads_of_a_new_process_count_them_as_zero():
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    merge(content, {"models": {"cvae": {"steps": 6}}})
+    command = [sys.executable, "-c", WIDE]
+    found = subprocess.run(
+        command, input=yaml.safe_dump(content), capture_output=True, text=True, check=True
+    )
+    supported = torch.set_flush_denormal(False)
+    assert (int(found.stdout) == 0) is supported
