@@ -27,6 +27,7 @@ ODE_STEPS = 12
 LOOKED_AT = 100_000  # training rows whose quantiles are taken: more tell no more
 LATE = 0.9  # the time at which points are taken for noisy ones, of a ninth of their scores
 DECODERS = ("y_decoder", "velocity")
+ALIGNED = 64  # rows of a batch whose gradients are aligned, by three more passes
 WATCHED = 200  # validation rows whose x is restored, since the flow runs both ways for it
 
 
@@ -141,7 +142,7 @@ class StibFlow(Model):
         self, x: Tensor, y: Tensor, noise: Tensor, names: Collection[str] | None = None
     ) -> dict[str, Tensor]:
         """Computes the squared errors of f, ŷ and the velocity, and how far the gradients of a
-        bottleneck are from those of f; see :meth:`Model.terms`.
+        bottleneck are from those of f, by the first rows alone; see :meth:`Model.terms`.
         """
         names = {name for turn in self.turns() for name in turn.terms} if names is None else names
         terms = {}
@@ -149,7 +150,7 @@ class StibFlow(Model):
             terms["y"] = self._error(self.predictor(self._seen(x)), y)
         if "bottleneck" in names:
             terms["bottleneck"] = self._error(self._told(self.levels(x)), y)
-            terms["alignment"] = self._misalignment(x)
+            terms["alignment"] = self._misalignment(x[:, :ALIGNED])
         if "flow" in names:
             size = self.invariant_size
             start, jitter, time = noise.tensor_split([size, 2 * size], -1)
