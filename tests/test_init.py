@@ -12,7 +12,7 @@ READ_BY_OPENMP = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 @pytest.mark.parametrize(
     ("chosen", "found"),
     [
-        ({}, "1000 None"),
+        ({}, "3000 None"),
         ({"GOMP_SPINCOUNT": "7"}, "7 None"),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE"),
         ({"GOMP_SPINCOUNT": "7", "OMP_WAIT_POLICY": "PASSIVE"}, "7 PASSIVE"),
