@@ -369,6 +369,10 @@ REFUSED = {
         lambda: fit(X[:2].repeat(9, 0), Y[:2].repeat(9)),
         "0 of 18 rows are left to train on",
     ),
+    "values that occur once each": (
+        lambda: fit(FRAME[:300].assign(name=[f"no {row}" for row in range(300)]), Y[:300]),
+        "column 'name' has values so rare that none of 300 rows is left to validate on",
+    ),
     "an unknown model": (lambda: fit(model="gan"), "model is 'gan'; allowed: vae, "),
     "an unknown param": (
         lambda: SymmetryLearner(params={"depth": 3}).fit(X, Y),

@@ -18,6 +18,7 @@ from symmetry import symmetries
 from symmetry.artifacts import read_yaml, write_dataset, write_tensors
 from symmetry.checkpoints import load, save
 from symmetry.data import Columns, Dataset, Table, Units
+from symmetry.kinds import Kind
 from symmetry.models import MODELS, Sizes
 from symmetry.params import Params, ParamsError
 from symmetry.sheets import Sheet
@@ -591,6 +592,27 @@ def test_a_model_that_knows_its_columns_finds_them_by_name_and_answers_in_their_
     )
     found = (table[["speed", "mass"]].to_numpy() - [5.0, 100.0]) / [2.0, 10.0]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_held_column_stays_the_rows_own_to_the_last_digit(run):
+    kinds = Kind(held=True), Kind()
+    units = replace(UNITS, x=replace(UNITS.x, kinds=kinds))
+    kind = MODELS[DEFAULT]
+    sizes = Sizes(2, 2, 3, invariant=2, target=1, hidden=6, critic=3)
+    model = kind(sizes, dict.fromkeys(kind.term_names, 1.0), units)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.5, generator=generator)
+    save(weights(DEFAULT), model)
+    write_dataset("data/validation.npz", Dataset(POOL * [2.0, 10.0] + [5.0, 100.0], POOL))
+    rows = pd.DataFrame(ROWS_IN_UNITS, columns=["speed", "mass"])
+    rows.to_csv("rows.csv", index=False)
+    run("rows.csv", "--count", 3, "-o", "out.csv")
+    table = pd.read_csv("out.csv")
+    assert (table["speed"] == table["own_speed"]).all()
+    np.testing.assert_allclose(table["speed"], ROWS_IN_UNITS[:, 0].repeat(3), rtol=1e-8)
+    assert (table.groupby("row")["mass"].nunique() == 3).all()
 
 
 def test_a_column_that_the_model_knows_and_the_file_does_not_is_named(refused):
