@@ -110,13 +110,31 @@ def runs(folder: Path, name: str = "") -> bool:
 
 
 def mend_git() -> Iterator[str]:
-    """Deletes the locks of git that a killed process has left, and which bar it for ever."""
+    """Deletes the locks of git that a killed process has left, and makes a cut index anew."""
     folder = git("rev-parse", "--git-dir").strip()
     if not folder or runs(Path(), "git"):
         return
     for lock in sorted([*Path(folder).glob("*.lock"), *Path(folder, "refs").rglob("*.lock")]):
         lock.unlink()
         yield f"{lock} barred git and is deleted"
+    # Broken off, DVC's own git names a half-written index as if it were whole.
+    index = Path(folder, "index")
+    if index.exists() and not is_whole(index):
+        index.unlink()
+        git("read-tree", "HEAD")
+        yield f"{index} was cut short and is that of the last commit; nothing is staged any more"
+
+
+def is_whole(index: Path) -> bool:
+    # Git ends it with the hash of the rest, or with zeros if told so, and does not look itself.
+    content = index.read_bytes()
+    return any(
+        content[-len(digest) :] in (digest, bytes(len(digest)))
+        for digest in (
+            hashlib.sha1(content[:-20], usedforsecurity=False).digest(),
+            hashlib.sha256(content[:-32]).digest(),
+        )
+    )
 
 
 def mend_experiment() -> Iterator[str]:
@@ -128,12 +146,20 @@ def mend_experiment() -> Iterator[str]:
     if git("ls-files", PACKED):
         git("rm", "--quiet", "--force", PACKED)
         yield f"{PACKED} of a killed experiment is deleted"
-    moved = re.match(r"checkout: moving from (\S+) to ", git("log", "-g", "-1", "--format=%gs"))
+    # DVC leaves the branch, commits beside it what has come out, and goes back.
+    moves = git("log", "-g", "-2", "--format=%gs").splitlines()
+    is_committed = bool(moves) and moves[0].startswith("commit: dvc: commit experiment")
+    moved = re.match(r"checkout: moving from (\S+) to ", "".join(moves[is_committed:][:1]))
     branch = f"refs/heads/{moved[1]}" if moved else ""
     is_detached = branch and not git("symbolic-ref", "--quiet", "HEAD")
     # Nothing else has moved since.
-    if is_detached and git("rev-parse", "--verify", branch) == git("rev-parse", "HEAD"):
+    left = git("rev-parse", "--verify", "HEAD~1" if is_committed else "HEAD")
+    if is_detached and left and git("rev-parse", "--verify", branch) == left:
         git("symbolic-ref", "HEAD", branch)
+        if is_committed:
+            git(
+                "reset", "--quiet"
+            )  # of the index alone: the files stay as the experiment left them
         yield f"git was left on no branch by a killed experiment and is on {branch} again"
     if not is_packing:
         return

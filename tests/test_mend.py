@@ -265,6 +265,23 @@ def test_git_is_put_back_on_the_branch_that_an_experiment_left(folder):
     assert not [*mend_experiment()]
 
 
+def test_git_is_put_back_from_the_commit_of_an_experiment_and_the_files_stay(folder):
+    git("update-ref", "refs/exps/exec/EXEC_HEAD", "HEAD")
+    git("checkout", "-q", "--detach")
+    (folder / "dvc.lock").write_text(LOCK + "# what came out\n")
+    git("add", "dvc.lock")
+    git("commit", "-qm", "dvc: commit experiment 0123abcd")
+    (said,) = mend_experiment()
+    assert "refs/heads/main" in said
+    assert git("symbolic-ref", "HEAD") == "refs/heads/main\n"
+    assert git("status", "--short", "dvc.lock") == " M dvc.lock\n"
+    assert (folder / "dvc.lock").read_text().endswith("# what came out\n")
+    git("checkout", "-q", "--detach")
+    git("commit", "-qm", "dvc: commit experiment 0123abcd", "--allow-empty")
+    git("commit", "-qm", "more", "--allow-empty")  # by the user
+    assert not [*mend_experiment()]
+
+
 @pytest.fixture
 def packing(folder):
     """A repository whose experiment was killed while it was packed, after a change of dvc.lock."""
@@ -320,3 +337,15 @@ def test_locks_of_git_are_deleted_unless_git_is_at_work(folder):
     assert len([*mend_git()]) == 3
     assert not any(lock.exists() for lock in locks)
     git("add", "dvc.lock")
+
+
+@pytest.mark.parametrize("size", [0, 4, 100])
+def test_a_cut_index_of_git_is_made_anew_and_the_files_stay(folder, size):
+    index = folder / ".git/index"
+    (folder / "dvc.lock").write_text("mine")
+    index.write_bytes(index.read_bytes()[:size])
+    (said,) = mend_git()
+    assert ".git/index was cut short" in said
+    assert git("status", "--short", "dvc.lock") == " M dvc.lock\n"
+    assert (folder / "dvc.lock").read_text() == "mine"
+    assert not [*mend_git()]
