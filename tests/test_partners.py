@@ -34,19 +34,22 @@ DEFAULT = "stib_flow"
 def folder(tmp_path, monkeypatch):
     """Makes a folder with all trained models, a pool and rows, and goes there."""
     monkeypatch.chdir(tmp_path)
-    for key, kind in MODELS.items():
-        model = kind(
-            Sizes(2, 2, 3, invariant=2, target=1, hidden=6, critic=3),
-            dict.fromkeys(kind.term_names, 1.0),
-        )
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.normal_(0, 0.5, generator=generator)
-        save(f"models/{key}/weights.safetensors", model)
+    for key in MODELS:
+        give_model(key)
     write_dataset("data/validation.npz", Dataset(POOL, np.zeros((30, 1))))
     write_rows("rows.csv", np.column_stack([X, Y]))
     return tmp_path
+
+
+def give_model(key, units=None):
+    kind = MODELS[key]
+    sizes = Sizes(2, 2, 3, invariant=2, target=1, hidden=6, critic=3)
+    model = kind(sizes, dict.fromkeys(kind.term_names, 1.0), units)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.5, generator=generator)
+    save(weights(key), model)
 
 
 def write_rows(path, values, header="a,b,c,d,e"):
@@ -596,15 +599,7 @@ def test_a_model_that_knows_its_columns_finds_them_by_name_and_answers_in_their_
 
 def test_a_held_column_stays_the_rows_own_to_the_last_digit(run):
     kinds = Kind(held=True), Kind()
-    units = replace(UNITS, x=replace(UNITS.x, kinds=kinds))
-    kind = MODELS[DEFAULT]
-    sizes = Sizes(2, 2, 3, invariant=2, target=1, hidden=6, critic=3)
-    model = kind(sizes, dict.fromkeys(kind.term_names, 1.0), units)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0, 0.5, generator=generator)
-    save(weights(DEFAULT), model)
+    give_model(DEFAULT, replace(UNITS, x=replace(UNITS.x, kinds=kinds)))
     write_dataset("data/validation.npz", Dataset(POOL * [2.0, 10.0] + [5.0, 100.0], POOL))
     rows = pd.DataFrame(ROWS_IN_UNITS, columns=["speed", "mass"])
     rows.to_csv("rows.csv", index=False)
