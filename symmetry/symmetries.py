@@ -88,19 +88,19 @@ def _decoded(model: Model, invariant: Tensor, kept: Tensor, refine: int) -> Tens
 
 
 def _aimed(model: Model, invariant: Tensor, kept: Tensor) -> Tensor:
-    # Decodes from a Z1 a little beside the one to keep, so that what comes out has the latter:
-    # unlike steps of single columns this leaves neither the data nor the values that occur.
+    # Decodes from a Z1 a little beside the one to keep, so that what comes to lie among the data
+    # has that one: unlike steps of single columns this leaves no data and no values that occur.
     aim = kept
     best, missed = kept.new_empty(0), kept.new_full(kept.shape[:-1], torch.inf)
     for _ in range(AIMS):
         point = model.snapped(model.standardised(model.decode(invariant, aim), "x"))
+        for late in SETTLING:
+            point = model.among_data(point, kept, late)
         miss = kept[..., : model.levels(point).shape[-1]] - model.levels(point)
         off = miss.norm(dim=-1)
         best = torch.where((off < missed)[..., None], point, best) if len(best) else point
         missed = torch.minimum(off, missed)
         aim = torch.cat([aim[..., : miss.shape[-1]] + miss, aim[..., miss.shape[-1] :]], -1)
-    for late in SETTLING:
-        best = model.among_data(best, kept, late)
     return best
 
 
