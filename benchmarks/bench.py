@@ -146,7 +146,6 @@ def figure(table: pd.DataFrame) -> Figure:
     stack = table[table["part"].isin(["stack", "seeds"])]
     for model, of in stack.groupby("model", sort=False):
         panels[0].plot(of["seeds"], of["ms_per_step_and_seed"], "o-", label=model)
-    panels[0].margins(y=0.4)
     panels[0].legend(fontsize=7, ncols=3, loc="upper center")
     default = stack[(stack["model"] == "stib") & (stack["seeds"] == 4)]
     for axes, part, name in (
@@ -159,7 +158,7 @@ def figure(table: pd.DataFrame) -> Figure:
     panels[0].set(xlabel="seeds in a stack, S", ylabel="ms a step and seed")
     for axes in panels:
         axes.set(xscale="log")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend
     return drawn
 
 
