@@ -201,7 +201,8 @@ def _fit(arguments: Namespace) -> None:
     assert units is not None
     x = in_words(np.concatenate([part.x for part in parts]), units.x.names, units.x.kinds)
     y = pd.DataFrame(np.concatenate([part.y for part in parts]), columns=units.y.names)
-    tables = [y if units.target is None else units.target.of(y.to_numpy()), x]
+    target = units.target
+    tables = [y if target is None else pd.Series(target.of(y.to_numpy()), name=target.name), x]
     del parts, x, y  # handed over below: of many rows, most of what there is in memory
     learner = SymmetryLearner(
         seeds=arguments.seeds,

@@ -178,7 +178,10 @@ def read_dataset(path: str | Path) -> Dataset:
 
     Raises:
         ValueError: If an array is missing, has the wrong type or shape, or is not finite.
+        FileNotFoundError: If there is no such file.
     """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"No such file: {path}; `dvc repro generate` makes those in data/")
     arrays = _mapped_arrays(path, ("x", "y"))
     try:
         units = Units.from_json(json.loads(str(arrays["units"]))) if "units" in arrays else None

@@ -26,7 +26,18 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from symmetry.data import Target, Units
-from symmetry.kinds import Array, Declared, Kind, Value, codes_of, kind_of, ordered_by, texts_of
+from symmetry.kinds import (
+    Array,
+    Declared,
+    Kind,
+    Value,
+    check_category,
+    codes_of,
+    kind_of,
+    look_like_numbers,
+    ordered_by,
+    texts_of,
+)
 
 Named = Mapping[str, tuple[Value, ...]]
 """The values of columns that are categories, by the name of the column."""
@@ -50,7 +61,8 @@ def texts_in(rows: Any, declared: Mapping[str, Declared]) -> Named:
         declared: What columns are said to be, by name.
 
     Raises:
-        ValueError: If a column of texts is declared as numbers, or one holds other things.
+        ValueError: If a column of texts is declared as numbers, or looks like numbers or dates and
+            is not declared, or one holds other things.
     """
     if isinstance(rows, pd.DataFrame):
         _check_frame(rows)
@@ -63,6 +75,9 @@ def texts_in(rows: Any, declared: Mapping[str, Declared]) -> Named:
                 f"column {wrong[0]!r} holds texts or booleans; columns says "
                 f"{declared[wrong[0]]!r}; allowed: 'category'"
             )
+        for name in found:
+            if name not in declared:
+                _check_texts(name, cells[name])
     elif "category" in declared.values():
         array = np.asarray(rows)
         cells = {
@@ -130,7 +145,8 @@ def class_in(y: Any, declared: Mapping[str, Declared]) -> tuple[Target, Array] |
     """Finds the class that y is, and the place of each row's class; None if it is of numbers.
 
     Raises:
-        ValueError: If one of several columns is a class, or a cell is empty.
+        ValueError: If one of several columns is a class, a cell is empty, or the texts look like
+            numbers or dates, or are too many for classes.
     """
     frame = isinstance(y, pd.DataFrame)
     if frame and y.shape[1] == 1:
@@ -158,7 +174,10 @@ def class_in(y: Any, declared: Mapping[str, Declared]) -> tuple[Target, Array] |
         _is_text(cells) or declared.get(name) == "category"
     ):
         return None
+    if name not in declared:
+        _check_texts(name, cells)
     codes, values = codes_of(name, cells)
+    check_category(name, len(values), len(cells))
     if np.isnan(codes).any():
         raise ValueError(f"column {name!r} of y has {np.isnan(codes).sum()} cells without a class")
     return Target(name, values), codes
@@ -371,6 +390,19 @@ def _codes(name: str, cells: "pd.Series[Any]", values: Sequence[Value]) -> Array
             f"{wrong[0]}: {said}; allowed: {shown}"
         )
     return codes
+
+
+def _check_texts(name: str, cells: "pd.Series[Any]") -> None:
+    # Whoever makes a column a pandas category, or declares it, means one.
+    if isinstance(cells.dtype, pd.CategoricalDtype):
+        return
+    texts = [value for value in cells.dropna().unique() if isinstance(value, str)]
+    if look_like_numbers(texts):
+        raise ValueError(
+            f"column {name!r} holds texts that look like numbers or dates, such as {texts[0]!r}; "
+            "turn them into numbers, or, if they name a category, say columns="
+            f"{{{name!r}: 'category'}}"
+        )
 
 
 def _is_text(column: "pd.Series[Any]") -> bool:

@@ -5,14 +5,17 @@ __all__ = [
     "Kind",
     "Value",
     "array_of",
+    "check_category",
     "codes_of",
     "kind_of",
+    "look_like_numbers",
     "ordered_by",
     "possible",
     "texts_of",
 ]
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +33,14 @@ Declared = Literal["number", "integer", "category"] | Sequence[float]
 
 KINDS = ("number", "integer", "category")
 FEW = 50  # different whole numbers, and a tenth of the rows at most: counts, grades, codes, flags
+FEW_TEXTS = 20  # that look like numbers, as "3rd": more are quantities with units, or dates
 MOST_VALUES = 500  # of a category: beyond, texts are names or notes, of which no value comes again
+
+
+# "$1,200", "-83%", "12 kg", "2020-09-01", "Sep 2020".
+_LIKE_NUMBER = re.compile(
+    r"[^\w\s]*\s*\d|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\W*\d", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -119,9 +129,9 @@ def kind_of(
         ValueError: If the column is not as declared, or a category has too many values.
     """
     if values is not None:
-        _check_category(name, len(values), len(column))
+        check_category(name, len(values), len(column))
         return Kind("category", tuple(values), held=held)
-    if declared is not None and not isinstance(declared, str):
+    if declared is not None and not (isinstance(declared, str) and declared in KINDS):
         low, high = _range(name, declared)
         outside = (column < low) | (column > high)
         if outside.any():
@@ -147,9 +157,9 @@ def kind_of(
     return Kind("integer", tuple(float(value) + 0.0 for value in distinct), held=held)
 
 
-def _range(name: str, declared: Sequence[float]) -> tuple[float, float]:
+def _range(name: str, declared: Declared) -> tuple[float, float]:
     try:
-        low, high = (float(end) for end in declared)
+        low, high = (float(end) for end in ([] if isinstance(declared, str) else declared))
     except (TypeError, ValueError):
         low = high = np.nan
     if not low < high:
@@ -160,7 +170,21 @@ def _range(name: str, declared: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _check_category(name: str, values: int, rows: int) -> None:
+def look_like_numbers(texts: Collection[str]) -> bool:
+    """Tells whether different texts are numbers with units, or dates, and no values of a category.
+
+    They are where there are more than 20, and more than half of them begin like one.
+    """
+    alike = sum(bool(_LIKE_NUMBER.match(text)) for text in texts)
+    return len(texts) > FEW_TEXTS and 2 * alike > len(texts)
+
+
+def check_category(name: str, values: int, rows: int) -> None:
+    """Checks that a category has few values beside its rows.
+
+    Raises:
+        ValueError: If they are more than 500, or more than 20 and half as many as rows.
+    """
     if values > MOST_VALUES or (values > 20 and 2 * values > rows):
         raise ValueError(
             f"column {name!r} has {values} different values in {rows} rows; a category has at "

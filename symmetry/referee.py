@@ -421,7 +421,9 @@ def _fatal(figures: Mapping[str, Estimate], moved: float, lost_share: float) -> 
     limit = NOT_KEPT * random.mean - CHANCE * float(np.hypot(error.error, NOT_KEPT * random.error))
     if error.mean > limit:
         remedy = "partners keep y hardly better than random rows; train longer, on more rows"
-        reasons.append(Reason("referee error", error.mean, limit, remedy))
+        if error.mean <= KEPT * random.mean:  # chance alone stands against it
+            remedy = "too few rows tell, or few far out make y's spread; take more, or log y"
+        reasons.append(Reason("referee error", error.mean, max(limit, 0.0), remedy))
     if moved <= STILL:
         remedy = "no column moves: y may determine x; measure columns that can vary at one y"
         reasons.append(Reason("largest column spread", moved, STILL, remedy))

@@ -84,7 +84,7 @@ WORDS = ((0.75, "moves freely"), (0.35, "moves"), (STILL, "moves a little"), (-1
 
 @dataclass(frozen=True)
 class Run:
-    """Holds what a report tells: a model, the rows it never saw, and what it made of them.
+    """Holds what a report tells: a model, rows, and what it made of them.
 
     Arguments:
         title: What the data are called.
@@ -102,6 +102,7 @@ class Run:
         history: The training, with the columns ``step``, ``seed`` and one a metric; or None.
         params: All settings, in nested mappings.
         facts: What else there is to know, by its name: where the data come from, their digest.
+        judged_here: Whether the verdict is of these rows, which the model then never saw.
     """
 
     title: str
@@ -118,6 +119,7 @@ class Run:
     history: pd.DataFrame | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    judged_here: bool = True
 
     def __post_init__(self) -> None:
         n, d = self.x.shape
@@ -158,6 +160,7 @@ def content(run: Run) -> dict[str, Any]:
         "reasons": [] if run.verdict is None else [str(one) for one in run.verdict.reasons],
         "summary": _summary(run),
         "rows_in_all": len(run.x),
+        "judged_here": run.judged_here,
         "columns": columns,
         "left_out": len(spread) - len(shown),
         "movers": _movers(columns),
@@ -282,6 +285,7 @@ def of_learner(learner: "SymmetryLearner", rows: pd.DataFrame | ArrayLike, y: Ar
                     "rows shown": str(len(table)),
                     "SHA-256 of these rows": sha256(table.tobytes() + truth.tobytes()).hexdigest(),
                 },
+                judged_here=False,
             )
         )
     )

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from symmetry.artifacts import replacing
 from symmetry.data import Array, Table, Units
+from symmetry.kinds import look_like_numbers
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -44,7 +45,6 @@ TEXT = (".csv", ".tsv", ".txt")
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?")
 EXAMPLES = 100  # different cells of a piece that are looked at for the likely cause
 SHOWN = 4  # columns with bad cells
-FEW_TEXTS = 20  # that begin with a digit, as "3rd": more are quantities with units, or dates
 EXACT = 2**53  # beyond it float64 has not all whole numbers
 GAP = 20  # how far out a value is that is far, in widths of what lies between
 
@@ -295,7 +295,7 @@ def _are_texts(cells: "Series[Any]", table: Table) -> bool:
         return False
     if _Fault(0, cells=texts).notation(table):
         return False
-    return len(texts) <= FEW_TEXTS or 2 * sum(text[0].isdigit() for text in texts) <= len(texts)
+    return not look_like_numbers(texts)
 
 
 def _may_be_texts(kind: Any) -> bool:

@@ -58,6 +58,22 @@ BAD = {
         "are no finite numbers",
     ),
     "units": (lambda draw: [f"{i / 7:.3f} kg" for i in range(ROWS)], None, "are no finite numb"),
+    "money": (
+        lambda draw: flags(draw, [f"${i},200" for i in range(99)]),
+        None,
+        "are no finite nu",
+    ),
+    "euros": (lambda draw: flags(draw, [f"€ {i}" for i in range(99)]), None, "are no finite nu"),
+    "falls in percent": (
+        lambda draw: flags(draw, [f"-{i}%" for i in range(99)]),
+        None,
+        "no finite",
+    ),
+    "months": (
+        lambda draw: flags(draw, [f"{m} {1990 + i}" for m in ("Sep", "March") for i in range(30)]),
+        None,
+        "are no finite numbers",
+    ),
     "decimal commas": (lambda draw: [f"{i},5" for i in range(ROWS)], None, "declare data.decimal"),
     "gaps in texts": (
         lambda draw: np.where(draw.random(ROWS) < 0.1, "", "a").astype(object),

@@ -79,6 +79,49 @@ def test_two_columns_of_one_name_are_refused_by_it():
         learner().fit(table, table["b"])
 
 
+LIKE_NUMBERS = {
+    "numbers": lambda values: [f"{value:.4f}" for value in values],
+    "money": lambda values: [f"${value:,.0f}" for value in 1000 * values],
+    "euros": lambda values: [f"€ {value:.0f}" for value in 1000 * values],
+    "percentages": lambda values: [f"-{value:.1f}%" for value in values],
+    "quantities": lambda values: [f"{value:.2f} kg" for value in values],
+    "dates": lambda values: [f"Sep {value:.0f}" for value in 1000 + 100 * values],
+}
+
+
+@pytest.mark.parametrize("name", LIKE_NUMBERS)
+@pytest.mark.parametrize("place", ["x", "y", "y, an array"])
+def test_texts_that_look_like_numbers_are_refused_unless_they_are_declared(name, place):
+    # As classes or categories they were learned, without a word.
+    a, b = default_rng(0).uniform(1, 3, (2, 400))
+    texts = pd.Series(LIKE_NUMBERS[name](a * b), name="price")
+    x = pd.DataFrame({"a": a, "b": b})
+    x, y = (x.assign(price=texts), a) if place == "x" else (x, texts)
+    y = y.to_numpy(str) if place == "y, an array" else y
+    with pytest.raises(ValueError, match=r"holds texts that look like numbers or dates, such as"):
+        learner().fit(x, y)
+
+
+def test_texts_that_look_like_numbers_are_a_category_if_declared_so():
+    a, b = default_rng(0).uniform(1, 3, (2, 400))
+    table = pd.DataFrame({"a": a, "b": b, "street": [f"{value:.0f}th" for value in 20 * a]})
+    fitted = learner(columns={"street": "category"}).fit(table, a * b)
+    assert set(fitted.partners(table[:50], 5)["street"]) <= set(table["street"])
+
+
+def test_more_names_than_classes_can_be_are_refused():
+    x = default_rng(0).normal(size=(400, 2))
+    with pytest.raises(ValueError, match="column 'y1' has 400 different values in 400 rows"):
+        learner().fit(x, np.array([f"stone no. {i}" for i in range(400)]))
+
+
+@pytest.mark.parametrize("said", ["Integer", "categry", "01", "", "real"])
+def test_a_kind_that_is_none_is_named(said):
+    table = pd.DataFrame(default_rng(0).normal(size=(200, 2)), columns=["a", "b"])
+    with pytest.raises(ValueError, match=f"column 'a' is declared as '{said}'; allowed"):
+        learner(columns={"a": said}).fit(table, table["b"])
+
+
 def test_one_column_of_classes_is_a_class_in_any_shape():
     draw = default_rng(0)
     x = draw.normal(size=(200, 2))

@@ -209,6 +209,21 @@ def test_a_report_of_a_learner_is_one_file_with_the_tables_rows(fitted, table, t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "without.csv"]
 
 
+def test_a_class_of_texts_keeps_its_name_from_fit_to_the_report(table, tmp_path):
+    heavy = np.where(table["force"] > table["force"].median(), "heavy", "light")
+    table.assign(force=heavy).to_csv(tmp_path / "table.csv", index=False)
+    csv, learner = tmp_path / "table.csv", tmp_path / "learner.safetensors"
+    fit(csv, learner)
+    partners(learner, csv, tmp_path / "partners.csv", "-n", "2")
+    found = pd.read_csv(tmp_path / "partners.csv")
+    assert found["own_force"].tolist() == heavy.repeat(2).tolist()
+    assert {"force=light_hat", "own_force=light_hat"} < set(found)
+    main(["report", str(learner), str(csv), "-o", str(tmp_path / "report.html")])
+    page = (tmp_path / "report.html").read_text()
+    assert "<h1>force</h1>" in page
+    assert "rows that it never saw" not in page  # it was fitted to them
+
+
 def test_the_version_is_the_packages(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])

@@ -282,6 +282,21 @@ def test_real_tables_get_their_grade(error, random, nearest, grade):
     assert verdict(seen, coverage, [0.8, 0.9]).grade == grade
 
 
+def test_small_errors_that_chance_hides_are_not_put_down_to_training():
+    # Of a product of lognormals: "0.057 > -0.026: train longer".
+    seen = {
+        "referee_error": Estimate(0.06, 0.04),
+        "random_rows": Estimate(0.5, 0.27),
+        "nearest_rows": Estimate(0.06, 0.04),
+        "plain_regression": Estimate(0.05, 0.04),
+        "regression_gain": Estimate(0.4, 0.1),
+    }
+    said = str(verdict(seen, None, [0.8, 0.9]))
+    assert "not found: referee error 0.060 > 0.000: too few rows tell" in said
+    sure = seen | {"random_rows": Estimate(0.5, 0.02), "referee_error": Estimate(0.06, 0.01)}
+    assert verdict(sure, None, [0.8, 0.9]).grade == "found"
+
+
 def test_a_verdict_needs_its_figures(judged):
     x, _, level, referee = judged
     seen = figures(referee, turned(x), level)
