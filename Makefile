@@ -17,7 +17,7 @@ repro: setup
 	@cat metrics/table.md
 
 test: setup
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	ruff check
