@@ -17,7 +17,7 @@ repro: setup
 	@cat metrics/table.md
 
 test: setup
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	python -m pytest -n 2 --dist loadfile
 
 check: setup
 	ruff check
