@@ -157,9 +157,8 @@ def mend_experiment() -> Iterator[str]:
     if is_detached and left and git("rev-parse", "--verify", branch) == left:
         git("symbolic-ref", "HEAD", branch)
         if is_committed:
-            git(
-                "reset", "--quiet"
-            )  # of the index alone: the files stay as the experiment left them
+            # Of the index alone: the files stay as the experiment left them.
+            git("reset", "--quiet")
         yield f"git was left on no branch by a killed experiment and is on {branch} again"
     if not is_packing:
         return

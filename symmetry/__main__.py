@@ -207,7 +207,11 @@ def _fit(arguments: Namespace) -> None:
     learner = SymmetryLearner(
         seeds=arguments.seeds,
         params=dict(arguments.params),
-        columns={name: kind for name, kind in task.columns.items() if name in task.x},
+        columns={
+            name: kind
+            for name, kind in task.columns.items()
+            if target is not None or name in task.x
+        },
         hold=task.hold,
         random_state=arguments.random_state,
     ).fit(tables.pop(), tables.pop())

@@ -224,6 +224,14 @@ def test_a_class_of_texts_keeps_its_name_from_fit_to_the_report(table, tmp_path)
     assert "rows that it never saw" not in page  # it was fitted to them
 
 
+def test_a_class_that_looks_like_dates_is_one_if_declared(table, tmp_path):
+    bands = pd.qcut(table["force"], 24, labels=[f"{1990 + year}-09" for year in range(24)])
+    table.assign(force=bands.astype(str)).to_csv(tmp_path / "table.csv", index=False)
+    fit(tmp_path / "table.csv", tmp_path / "learner.safetensors", "--column", "force=category")
+    learner = SymmetryLearner.load(tmp_path / "learner.safetensors")
+    assert sorted(learner.classes_) == sorted(bands.unique())
+
+
 def test_the_version_is_the_packages(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
