@@ -10,11 +10,13 @@ __all__ = [
     "Share",
     "Size",
     "Steps",
+    "refusal",
 ]
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 def _number(value: Any) -> Any:
@@ -42,3 +44,9 @@ class Block(BaseModel):
     """Is what all blocks share: keys of the right type, none unknown and none changed later."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+def refusal(allowed: str) -> PydanticCustomError:
+    """Makes the error of a key that says what is allowed there."""
+    # Handed over apart from the template, whose braces would be filled in.
+    return PydanticCustomError("refused", "{allowed}", {"allowed": allowed})

@@ -36,8 +36,9 @@ class NormalScores(nn.Module):
     def __init__(self, *columns: int) -> None:
         super().__init__()
         self.register_buffer("values", torch.linspace(-1, 1, KNOTS).repeat(*columns, 1))
-        levels = (torch.arange(KNOTS, dtype=torch.float64) + 0.5) / KNOTS
-        scores = torch.special.ndtri(levels).to(self.values.dtype)
+        # On the CPU: on a device without memory it would load PyTorch's compiler.
+        levels = (torch.arange(KNOTS, dtype=torch.float64, device="cpu") + 0.5) / KNOTS
+        scores = torch.special.ndtri(levels).to(self.values)
         self.register_buffer("scores", scores, persistent=False)
 
     @torch.no_grad()

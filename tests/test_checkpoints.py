@@ -2,7 +2,9 @@
 
 import json
 import re
-from dataclasses import asdict
+import subprocess
+import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -205,3 +207,18 @@ def test_damaged_units_are_refused_with_the_path(tmp_path, units):
     write_tensors(tmp_path / "w.safetensors", tensors, {**metadata, "units": units})
     with pytest.raises(ValueError, match=r"w\.safetensors does not describe a model"):
         load(tmp_path / "w.safetensors")
+
+
+def test_a_model_loads_without_the_compiler_of_pytorch(tmp_path):
+    # It takes half a second, and on a device without memory some operations load it.
+    for key in MODELS:
+        save(tmp_path / f"{key}.safetensors", build(key))
+    whole = MODELS["stib_flow"](replace(SIZES, target=0), build("stib_flow").weights)
+    save(tmp_path / "whole.safetensors", whole)
+    code = (
+        "import sys; from symmetry import load; [load(path) for path in sys.argv[1:]]; "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    paths = [*tmp_path.iterdir()]
+    assert len(paths) == len(MODELS) + 1
+    subprocess.run([sys.executable, "-c", code, *paths], check=True)

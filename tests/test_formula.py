@@ -18,7 +18,8 @@ from sympy import Symbol, diff
 from symmetry.params import ParamsError, parse
 from symmetry.tasks import Truth, formula
 from symmetry.tasks.base import column_distance, orbit_coverage
-from symmetry.tasks.formula import FUNCTIONS, Column, Formula, Law, formula_of
+from symmetry.tasks.expressions import FUNCTIONS, formula_of
+from symmetry.tasks.formula import Column, Formula, Law
 
 ENERGY = {"x": {"m": [1, 5], "v": [1, 5]}, "y": "m*v**2/2", "noise": 0.05}
 RING = {"x": {"a": [-1, 1], "b": [-1, 1]}, "y": "a**2 + b**2", "noise": 0.0}

@@ -603,4 +603,5 @@ def test_a_stage_explains_itself_and_imports_nothing_that_it_does_not_use(stage)
     assert f"usage: {stage}.py" in process.stdout or f"stages.{stage}" in process.stdout
     imported = set(re.findall(r"^import time:.*\| +([\w]+)$", process.stderr, re.MULTILINE))
     assert "argparse" in imported
-    assert not imported & UNUSED.get(stage, set())
+    # SymPy is for a formula alone, and loads longer than most of these do.
+    assert not imported & {"sympy", *UNUSED.get(stage, set())}

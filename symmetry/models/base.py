@@ -145,9 +145,9 @@ class Model(nn.Module, ABC):
                     held = torch.tensor(values, dtype=torch.get_default_dtype())
                     self.register_buffer(f"{name}_{part}", held, persistent=False)
         # The range of the training rows, standardised; it travels beside the weights.
-        widest = torch.full((sizes.x,), torch.finfo(torch.float32).max)
-        self.register_buffer("low", -widest, persistent=False)
-        self.register_buffer("high", widest, persistent=False)
+        widest = torch.finfo(torch.float32).max
+        for end, value in (("low", -widest), ("high", widest)):
+            self.register_buffer(end, torch.full((sizes.x,), value), persistent=False)
         kinds = () if units is None else units.x.kinds
         self.held = [column for column, kind in enumerate(kinds) if kind.held]
         self.discrete = self._discrete(kinds)

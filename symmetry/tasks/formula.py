@@ -1,18 +1,20 @@
-"""A task that params.yaml spells out: y as formulas of columns whose ranges are known."""
+"""A task that params.yaml spells out: y as formulas of columns whose ranges are known.
 
-__all__ = ["FUNCTIONS", "Column", "Formula", "Law", "formula_of"]
+SymPy takes a quarter of a second to load, and all commands load this module: where a formula is
+read it is imported, and not before.
+"""
 
-import ast
-import operator
-from collections.abc import Callable, Mapping, Sequence
+__all__ = ["Column", "Formula", "Law"]
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, reduce
+from functools import cached_property, lru_cache
 from keyword import iskeyword
 from typing import Annotated, Any, Literal
 from unicodedata import normalize
 
 import numpy as np
-import sympy
+import scipy
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from pydantic import (
@@ -24,9 +26,8 @@ from pydantic import (
     ValidationInfo,
 )
 from pydantic_core import PydanticCustomError
-from scipy.spatial import KDTree
 
-from symmetry.blocks import NotNegative, Number
+from symmetry.blocks import NotNegative, Number, refusal
 from symmetry.data import RESOLUTION, Array, Dataset
 from symmetry.tasks.base import Drawn, Orbits, Plane, Truth
 
@@ -37,59 +38,8 @@ NEAR = 100  # one in so many of them at most is taken for one orbit: the others 
 PROBES = 10_000  # rows on which a formula is tried
 REACH = 5.0  # standard deviations of a normal column that count as its range
 MARGIN = 0.0125  # by how much partners may leave a range, a share of it
-LONGEST, DEEPEST = 1000, 50  # characters of a formula, terms within each other
-NUMBERS = 1e100  # the largest number in a formula, and 1 over the smallest
 VALUES = 1e30  # the largest x and y, which models see in float32,
 WHOLE = 1e15  # and the largest integer
-
-
-FUNCTIONS: Mapping[str, tuple[Callable[..., sympy.Expr], int]] = {  # of how many terms
-    "abs": (sympy.Abs, 1),
-    "sqrt": (sympy.sqrt, 1),
-    "exp": (sympy.exp, 1),
-    "log": (sympy.log, 1),
-    "sin": (sympy.sin, 1),
-    "cos": (sympy.cos, 1),
-    "tan": (sympy.tan, 1),
-    "asin": (sympy.asin, 1),
-    "acos": (sympy.acos, 1),
-    "atan": (sympy.atan, 1),
-    "atan2": (sympy.atan2, 2),
-    "sinh": (sympy.sinh, 1),
-    "cosh": (sympy.cosh, 1),
-    "tanh": (sympy.tanh, 1),
-    "min": (sympy.Min, 2),
-    "max": (sympy.Max, 2),
-}
-OPERATORS: Mapping[type[ast.AST], Callable[..., sympy.Expr]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-    ast.USub: operator.neg,
-}
-NUMERIC: Mapping[type[sympy.Expr], np.ufunc] = {
-    sympy.Add: np.add,
-    sympy.Mul: np.multiply,
-    sympy.Pow: np.float_power,
-    sympy.Abs: np.absolute,
-    sympy.exp: np.exp,
-    sympy.log: np.log,
-    sympy.sin: np.sin,
-    sympy.cos: np.cos,
-    sympy.tan: np.tan,
-    sympy.asin: np.arcsin,
-    sympy.acos: np.arccos,
-    sympy.atan: np.arctan,
-    sympy.atan2: np.arctan2,
-    sympy.sinh: np.sinh,
-    sympy.cosh: np.cosh,
-    sympy.tanh: np.tanh,
-    sympy.Min: np.minimum,
-    sympy.Max: np.maximum,
-}
-WORDS = f"numbers, pi, + - * / ** and the functions {', '.join(FUNCTIONS)}"
 
 
 @dataclass(frozen=True)
@@ -132,6 +82,8 @@ class Law:
     """
 
     def __init__(self, columns: Mapping[str, Column], formulas: Sequence[str]) -> None:
+        from symmetry.tasks.expressions import formula_of
+
         self.names, self.columns = [*columns], [*columns.values()]
         self.formulas = [formula_of(text, self.names) for text in formulas]
         self.low, self.high = np.array([column.limits for column in self.columns]).T
@@ -146,12 +98,14 @@ class Law:
         Outside the ranges, where one may be infinite or no number, all are taken at the nearest
         point within them then.
         """
-        values = _values(self.formulas, self.names, x)
-        known = np.isfinite(values).all(-1, keepdims=True)
+        from symmetry.tasks.expressions import values
+
+        found = values(self.formulas, self.names, x)
+        known = np.isfinite(found).all(-1, keepdims=True)
         if known.all():
-            return values
+            return found
         nearest = x.clip(self.low, self.high)
-        return np.where(known, values, _values(self.formulas, self.names, nearest))
+        return np.where(known, found, values(self.formulas, self.names, nearest))
 
     def outside(self, x: Array) -> NDArray[np.bool_]:
         """Tells which points leave the ranges by a margin, from shape (..., dim x) to (...)."""
@@ -193,131 +147,8 @@ class Law:
         return self.draw(POOL, default_rng(0))
 
     @cached_property
-    def _tree(self) -> KDTree:
-        return KDTree(self.level(self._pool) / self.y_std)
-
-
-def formula_of(text: str, names: Sequence[str]) -> sympy.Expr:
-    """Reads a formula into SymPy, term by term as it is written.
-
-    Nothing of the text is evaluated as Python. Of its grammar numbers, the names given, pi,
-    ``+ - * / **`` and :data:`FUNCTIONS` pass; terms of numbers alone are worked out in floating
-    point, in which none takes long; and SymPy sees the rest, and leaves it as it is.
-
-    Arguments:
-        text: The formula.
-        names: The names that may stand in it.
-
-    Returns:
-        The expression, in real symbols of these names.
-
-    Raises:
-        ValueError: If the formula is none or too long, or anything else stands in it.
-    """
-    return _Reader(text, names).expression
-
-
-class _Reader:
-    # Beside the expression it keeps where that may fail: all terms, the innermost first, and what
-    # is raised to which power (log and tan fail as the power -1 does), each with its text.
-    def __init__(self, text: str, names: Sequence[str]) -> None:
-        self.text, self.names = text.strip(), names
-        self.terms: list[tuple[str, sympy.Expr]] = []
-        self.powers: list[tuple[str, sympy.Expr, sympy.Expr]] = []
-        if len(text) > LONGEST:
-            raise _refusal(f"at most {LONGEST} characters")
-        try:
-            tree = ast.parse(self.text, mode="eval")
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-            fault = getattr(error, "msg", None) or str(error)
-            raise _refusal(f"a formula as Python writes it ({fault})") from None
-        with sympy.evaluate(False):  # it would cancel x / x, and work out powers without end
-            self.expression = self._read(tree.body, 0)
-
-    def _read(self, node: ast.expr, depth: int) -> sympy.Expr:
-        if depth > DEEPEST:
-            raise _refusal(f"at most {DEEPEST} terms within each other")
-        match node:
-            case ast.Constant(value=float() | int() as value) if not isinstance(value, bool):
-                return self._number(node, value)
-            case ast.Name(id=name) if name in self.names:
-                return sympy.Symbol(name, real=True)
-            case ast.Name(id="pi"):
-                return sympy.Float(np.pi)
-            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-                return self._read(operand, depth + 1)
-            case ast.UnaryOp(op=sign, operand=operand) if type(sign) in OPERATORS:
-                return self._join(node, OPERATORS[type(sign)], [operand], depth)
-            case ast.BinOp(left=left, op=sign, right=right) if type(sign) in OPERATORS:
-                return self._join(node, OPERATORS[type(sign)], [left, right], depth)
-            case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if name in FUNCTIONS:
-                function, count = FUNCTIONS[name]
-                if len(parts) != count:
-                    raise _refusal(f"{name} of {count} terms, not {self._source(node)}")
-                return self._join(node, function, parts, depth)
-        raise _refusal(f"{', '.join(self.names)}, {WORDS}; not {self._source(node)}")
-
-    def _join(
-        self,
-        node: ast.expr,
-        operation: Callable[..., sympy.Expr],
-        parts: Sequence[ast.expr],
-        depth: int,
-    ) -> sympy.Expr:
-        terms = [self._read(part, depth + 1) for part in parts]
-        joined, source = operation(*terms), self._source(node)
-        if not joined.free_symbols:
-            return self._number(node, float(_value(joined, {})))
-        self.terms.append((source, joined))
-        if operation is operator.pow:
-            self._raise(source, *terms)
-        elif operation in (operator.truediv, sympy.log):
-            self._raise(source, terms[-1], sympy.Float(-1))
-        elif operation is sympy.tan:
-            self._raise(source, sympy.cos(*terms), sympy.Float(-1))
-        return joined
-
-    def _raise(self, source: str, base: sympy.Expr, exponent: sympy.Expr) -> None:
-        # A square vanishes where its base does, which alone changes its sign there.
-        if base.func in (sympy.Mul, sympy.Abs, sympy.Pow):
-            for factor in base.args[:1] if base.func is sympy.Pow else base.args:
-                self._raise(source, factor, exponent)
-        else:
-            self.powers.append((source, base, exponent))
-
-    def _number(self, node: ast.expr, value: float) -> sympy.Float:
-        if not (value == 0 or 1 / NUMBERS <= abs(value) <= NUMBERS):
-            source = self._source(node)
-            raise _refusal(f"0 and numbers from {1 / NUMBERS:g} to {NUMBERS:g}, not {source}")
-        return sympy.Float(value)
-
-    def _source(self, node: ast.expr) -> str:
-        source = ast.get_source_segment(self.text, node) or self.text
-        return source if len(source) <= 100 else f"{source[:97]}..."
-
-
-def _refusal(allowed: str) -> PydanticCustomError:
-    # Handed over apart from the template, whose braces would be filled in.
-    return PydanticCustomError("formula", "{allowed}", {"allowed": allowed})
-
-
-def _value(expression: sympy.Expr, columns: Mapping[str, Array]) -> Array | float:
-    if expression.is_Symbol:
-        return columns[expression.name]
-    if expression.is_Number:
-        return float(expression)
-    terms = [_value(term, columns) for term in expression.args]
-    numeric = NUMERIC[expression.func]
-    with np.errstate(all="ignore"):
-        found: Array | float = numeric(*terms) if numeric.nin == 1 else reduce(numeric, terms)
-    return found
-
-
-def _values(expressions: Sequence[sympy.Expr], names: Sequence[str], x: Array) -> Array:
-    # Of expressions by shape (..., dim x) to (..., expressions).
-    columns = {name: x[..., place] for place, name in enumerate(names)}
-    found = [_value(expression, columns) for expression in expressions]
-    return np.stack([np.broadcast_to(value, x.shape[:-1]) for value in found], -1)
+    def _tree(self) -> "scipy.spatial.KDTree":
+        return scipy.spatial.KDTree(self.level(self._pool) / self.y_std)
 
 
 _PAIR = TypeAdapter(Annotated[list[Number], Field(min_length=2, max_length=2)])
@@ -342,7 +173,7 @@ def _column(value: Any) -> Column:
     whole = kind != "integer" or (first % 1 == second % 1 == 0)
     largest = WHOLE if kind == "integer" else VALUES
     if not (ordered and whole and max(map(abs, column.limits)) <= largest):
-        raise _refusal(
+        raise refusal(
             "[low, high], {normal: [mean, standard deviation]} or {integer: [low, high]}, low "
             f"below high, the standard deviation above 0, all within {VALUES:g}, integers whole "
             f"and within {WHOLE:g}"
@@ -351,10 +182,12 @@ def _column(value: Any) -> Column:
 
 
 def _named(block: dict[str, Any]) -> dict[str, Any]:
+    from symmetry.tasks.expressions import FUNCTIONS
+
     for name in block:
         plain = name.isidentifier() and not iskeyword(name) and name == normalize("NFKC", name)
         if not plain or name in (*FUNCTIONS, "pi"):
-            raise _refusal(
+            raise refusal(
                 "names of letters, digits and _ that mean nothing else in a formula or in Python, "
                 f"not {name!r}"
             )
@@ -363,18 +196,20 @@ def _named(block: dict[str, Any]) -> dict[str, Any]:
 
 def _apart(block: dict[str, str], info: ValidationInfo) -> dict[str, str]:
     for name in sorted(block.keys() & info.data.get("x", {}).keys()):
-        raise _refusal(f"names that no column of x has, not {name!r}")
+        raise refusal(f"names that no column of x has, not {name!r}")
     return block
 
 
 def _checked(text: str, info: ValidationInfo) -> str:
     # Tries a formula all over the ranges: in their middle, at their ends and at 0, where most
     # formulas fail that do.
+    from symmetry.tasks.expressions import Reader, values
+
     columns: dict[str, Column] = info.data.get("x", {})
     if not columns:
         return text  # what is wrong with x is said there
     names = [*columns]
-    reader = _Reader(text, names)
+    reader = Reader(text, names)
     law = Law(columns, [text])
     generator = default_rng(0)
     drawn = law.draw(PROBES, generator).clip(law.low, law.high)
@@ -385,25 +220,25 @@ def _checked(text: str, info: ValidationInfo) -> str:
 
     def fault(source: str, row: Array) -> PydanticCustomError:
         place = ", ".join(f"{name} = {v:.4g}" for name, v in zip(names, row, strict=True))
-        return _refusal(f"formulas finite all over the ranges; {source} is not near {place}")
+        return refusal(f"formulas finite all over the ranges; {source} is not near {place}")
 
     # A continuous base has a zero between two rows where its signs differ. Integers stay, as
     # nothing lies between them.
     moved = np.where([c.kind == "integer" for c in law.columns], rows, rows[::-1])
     for source, *parts in reader.powers:
-        (base, exponent), (other, also) = (_values(parts, names, x).T for x in (rows, moved))
+        (base, exponent), (other, also) = (values(parts, names, x).T for x in (rows, moved))
         crossed = (np.sign(base) * np.sign(other) <= 0) & (exponent < 0) & (also < 0)
         if crossed.any():
             raise fault(source, rows[crossed][np.abs(base[crossed]).argmin()])
     for source, term in reader.terms:
-        failed = ~np.isfinite(_values([term], names, rows)[:, 0])
+        failed = ~np.isfinite(values([term], names, rows)[:, 0])
         if failed.any():
             raise fault(source, rows[failed][0])
     y = law.level(rows)
     if not (np.abs(y).max() <= VALUES and (np.ptp(y) == 0 or np.ptp(y) >= 1 / VALUES)):
-        raise _refusal(f"values within {VALUES:g} that vary by {1 / VALUES:g} or more")
+        raise refusal(f"values within {VALUES:g} that vary by {1 / VALUES:g} or more")
     if np.ptp(y) <= RESOLUTION * np.abs(y).max():
-        raise _refusal(f"formulas that vary on the ranges; here y is {y.mean():.6g} all over them")
+        raise refusal(f"formulas that vary on the ranges; here y is {y.mean():.6g} all over them")
     return text
 
 
@@ -419,8 +254,9 @@ class Formula(Drawn):
     Arguments:
         x: The columns by name: ``[low, high]``, ``{normal: [mean, standard deviation]}`` or
             ``{integer: [low, high]}``.
-        y: The formula f, or one for each y by name; see :func:`formula_of`. It must be finite all
-            over the ranges, of which a normal column has five standard deviations either way.
+        y: The formula f, or one for each y by name; see
+            :func:`~symmetry.tasks.expressions.formula_of`. It must be finite all over the
+            ranges, of which a normal column has five standard deviations either way.
         noise: s, the standard deviation of the noise as a share of that of y.
 
     Example:
