@@ -12,6 +12,7 @@ WIDTH = 128
 STEPS = 50
 STRIDE = 0.2  # standard deviations of x
 BACK = 3  # steps of Newton after each
+PIECE = 4096  # points that walk at once: what the network makes of them stays in the cache
 
 
 def fit(x: Array, y: Array, seed: int, *, epochs: int = 500, patience: int = 20) -> Fitted:
@@ -51,10 +52,8 @@ def fit(x: Array, y: Array, seed: int, *, epochs: int = 500, patience: int = 20)
         step: Tensor = (slopes.mT @ torch.linalg.solve(gram, change[..., None]))[..., 0]
         return step
 
-    def partners(x: Array, y: Array, count: int) -> Array:
-        start = torch.as_tensor(of_x.standardise(x), dtype=torch.float32).repeat(count, 1)
-        level, slopes = levels_and_slopes(start)
-        here = start
+    def walked(here: Tensor) -> Tensor:
+        level, slopes = levels_and_slopes(here)
         for _ in range(STEPS):
             step = STRIDE * torch.randn_like(here)
             there = here + step - towards(slopes, (slopes @ step[..., None])[..., 0])
@@ -66,7 +65,12 @@ def fit(x: Array, y: Array, seed: int, *, epochs: int = 500, patience: int = 20)
             taken &= (found - level).abs().amax(-1) < 0.01
             here = torch.where(taken[:, None], there, here)
             slopes = torch.where(taken[:, None, None], steep, slopes)
-        return of_x.restore(here.reshape(count, *x.shape).double().numpy())
+        return here
+
+    def partners(x: Array, y: Array, count: int) -> Array:
+        start = torch.as_tensor(of_x.standardise(x), dtype=torch.float32).repeat(count, 1)
+        ends = torch.cat([walked(piece) for piece in start.split(PIECE)])
+        return of_x.restore(ends.reshape(count, *x.shape).double().numpy())
 
     @torch.no_grad()
     def predict(x: Array) -> Array:
