@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from symmetry.models import Model
-from symmetry.networks import jacobian
+from symmetry.networks import jacobian, pieces_of
 
 REFINE = 10  # steps of Gauss and Newton: few points need more than four
 CAP = 0.5  # the longest step, in standard deviations of x
@@ -331,13 +331,14 @@ def _levels_and_slopes(
     model: Model, points: Tensor, still: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     # Z1 with shape (S, n, k), and its Jacobian with shape (S, n, k, d).
-    with torch.enable_grad():
-        points = points.detach().requires_grad_()
-        levels = model.levels(points)
-        slopes = jacobian(levels, points)
-    if still is not None:
-        slopes = slopes.masked_fill(still, 0)
-    return levels.detach(), slopes
+    found = []
+    for piece in pieces_of(points):
+        with torch.enable_grad():
+            piece = piece.detach().requires_grad_()
+            level = model.levels(piece)
+            found.append((level.detach(), jacobian(level, piece)))
+    levels, slopes = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+    return levels, slopes if still is None else slopes.masked_fill(still, 0)
 
 
 def _step(slopes: Tensor, error: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from symmetry.networks import MLP, Linear, RunningMean, initialise
+from symmetry.networks import CACHED, MLP, Linear, RunningMean, initialise, pieces_of
 
 SIZES = {"in_features": 3, "out_features": 2, "hidden_units": 5}
 
@@ -49,6 +49,21 @@ def test_a_stack_equals_separate_networks_in_values_and_gradients(stack, bias):
             assert (ours.bias is None) == (theirs.bias is None)
             if bias:
                 torch.testing.assert_close(ours.bias.grad[copy, 0], theirs.bias.grad)
+
+
+def test_many_rows_are_mapped_in_pieces_and_come_back_in_their_order():
+    mlp = MLP(2, **SIZES)
+    torch.manual_seed(0)
+    for parameter in mlp.parameters():
+        nn.init.normal_(parameter)
+    for rows in (0, CACHED, 2 * CACHED + 3):
+        x = torch.randn(2, rows, 3)
+        assert sum(piece.shape[1] for piece in pieces_of(x)) == rows
+        assert max(piece.shape[1] for piece in pieces_of(x)) <= CACHED
+        with torch.no_grad():
+            in_pieces = mlp(x)
+        torch.testing.assert_close(in_pieces, mlp(x).detach())
+    assert len(pieces_of(torch.empty(1, 3 * CACHED, 1, device="meta"))) == 1
 
 
 def assert_uniform(values, bound):

@@ -8,6 +8,7 @@ from torch import nn
 
 from symmetry.evaluation import coverage
 from symmetry.models import MODELS, Model, Sizes
+from symmetry.networks import CACHED
 from symmetry.symmetries import CAP, partners, path, refined, strayed
 from symmetry.tasks.spiral import invariant, level, outside, spiral
 
@@ -370,6 +371,15 @@ def test_more_steps_never_lead_farther_away():
         assert before is None or (distance <= before + 1e-6).all()
         before = distance
     assert (before < 1e-3).float().mean() > 0.8  # the others end in a trough
+
+
+def test_many_points_are_refined_as_few_are():
+    model = build("stib_flow")
+    x = torch.randn(2, 2 * CACHED + 3, model.sizes.x, generator=seeded(3))
+    levels = model.levels(x).detach().flip(1)
+    many = refined(model, x, levels)
+    few = torch.arange(0, x.shape[1], 100)
+    torch.testing.assert_close(refined(model, x[:, few], levels[:, few]), many[:, few])
 
 
 def test_without_refinement_partners_are_as_they_are_decoded():

@@ -69,7 +69,7 @@ def fit(x: Array, y: Array, seed: int, *, epochs: int = 500, patience: int = 20)
 
     def partners(x: Array, y: Array, count: int) -> Array:
         start = torch.as_tensor(of_x.standardise(x), dtype=torch.float32).repeat(count, 1)
-        ends = torch.cat([walked(piece) for piece in start.split(PIECE)])
+        ends = torch.cat([walked(piece) for piece in torch.split(start, PIECE)])
         return of_x.restore(ends.reshape(count, *x.shape).double().numpy())
 
     @torch.no_grad()
