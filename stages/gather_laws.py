@@ -21,6 +21,7 @@ COLUMNS = [
     *("error", "coverage", "coverage_floor", "outside", "fit_seconds", "draw_seconds"),
     *("predictor_error", "nearest_rows_error", "distance", "peak_megabytes", "verdict"),
 ]
+MARKERS = "osD^vPX*"
 NEAREST = "nearest"  # the method that makes no rows of its own, but gives those of the data
 
 
@@ -31,7 +32,8 @@ def main() -> None:
     cells = gathered([path for path in paths if path.exists()])
     write_bytes("metrics/laws.csv", cells.to_csv(index=False).encode())
     write_bytes(FOLDER / "table.md", table(cells, content["controls"]).encode())
-    write_figure(str(FOLDER / "laws.png"), figure(cells))
+    kept = cells[~cells["law"].isin(content["controls"])]
+    write_figure(str(FOLDER / "laws.png"), figure(kept))
 
 
 def gathered(paths: Sequence[Path]) -> pd.DataFrame:
@@ -80,21 +82,22 @@ def table(cells: pd.DataFrame, controls: Sequence[str]) -> str:
 
 
 def figure(cells: pd.DataFrame) -> Figure:
-    """Draws errors above, and coverage above its floor below, a point a law and method."""
-    settings = list(cells.groupby(SETTING))
+    """Draws errors above and coverage above its floor below, at the least noise, a point a law."""
+    settings = list(cells[cells["noise"] == cells["noise"].min()].groupby(SETTING))
     laws, methods = (list(cells[column].unique()) for column in ("law", "method"))
     legend = {}
-    drawn = Figure(figsize=(4 * len(settings), 2 * (1 + 0.25 * len(laws))), layout="constrained")
+    drawn = Figure(figsize=(5 * len(settings), 2 * (1 + 0.2 * len(laws))), layout="constrained")
     panels = drawn.subplots(2, len(settings), sharey=True, squeeze=False)
     for column, ((rows, noise), some) in zip(panels.T, settings, strict=True):
         for method, own in some.groupby("method", sort=False):
             means = own.groupby("law", sort=False)[["error", "coverage", "coverage_floor"]].mean()
             places = [laws.index(law) for law in means.index]
-            colour = f"C{methods.index(method)}"  # the same in all panels
+            number = methods.index(method)  # the same in all panels
+            colour, marker = f"C{number}", MARKERS[number % len(MARKERS)]
             error = means["error"].clip(lower=1e-4)
             excess = means["coverage"] - means["coverage_floor"]
             for axes, values in zip(column, (error, excess), strict=True):
-                (legend[method],) = axes.plot(values, places, "o", color=colour, alpha=0.7)
+                (legend[method],) = axes.plot(values, places, marker, color=colour, alpha=0.7)
         column[0].set(
             title=f"{rows:,} rows, noise {noise:g}", xlabel="error [sd of y]", xscale="log"
         )
@@ -104,7 +107,7 @@ def figure(cells: pd.DataFrame) -> Figure:
     for axes in panels[:, 0]:
         axes.set_yticks(range(len(laws)), labels=laws)
         axes.set_ylim(len(laws) - 0.5, -0.5)
-    drawn.legend([*legend.values()], [*map(str, legend)], loc="outside upper center", ncols=8)
+    drawn.legend([*legend.values()], [*map(str, legend)], loc="outside upper center", ncols=4)
     return drawn
 
 
