@@ -16,9 +16,8 @@ repro: setup
 	dvc repro
 	@cat metrics/table.md
 
-# A third worker on two cores: where the stages of one wait for files, those of the others run.
 test: setup
-	python -m pytest -n 3 --dist loadfile
+	python -m pytest -n 2 --dist loadfile
 
 check: setup
 	ruff check
