@@ -439,9 +439,9 @@ def test_queued_experiments_run_their_own_code_and_params(clone):
     code = headline.read_text()
     changed_code = code.replace('{"model": key', '{"code": "changed", "model": key')
     assert changed_code != code
-    clone.dvc("exp", "run", "--queue", "-n", "first", "-S", "model=cvae", "headline")
+    clone.dvc("exp", "run", "--queue", "-n", "first", "-S", "model=cvae")
     headline.write_text(changed_code)
-    clone.dvc("exp", "run", "--queue", "-n", "second", "-S", "model=vae", "headline")
+    clone.dvc("exp", "run", "--queue", "-n", "second", "-S", "model=vae")
     headline.write_text(code)
     try:
         clone.dvc("queue", "start")
