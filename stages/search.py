@@ -14,10 +14,11 @@ from stages import plain_errors
 from stages.cells import Cell, Fault, Settings, add_arguments, engine_of
 from stages.study import changed
 from symmetry.artifacts import digest, read_yaml, replacing
+from symmetry.coverage import partner_coverage
 from symmetry.data import Dataset
 from symmetry.fitting import fit
 from symmetry.params import Params, parse
-from symmetry.referee import Referee, partner_coverage
+from symmetry.referee import Referee
 from symmetry.symmetries import partners
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from numpy.random import default_rng
 from stages import plain_errors, read_params
 from symmetry.artifacts import read_dataset, read_json, read_metrics, write_bytes
 from symmetry.estimators import permutation_null, whiten
-from symmetry.referee import Verdict
 from symmetry.references import reference_rows
 from symmetry.tables import comparison, markdown
+from symmetry.verdicts import Verdict
 
 
 def main() -> None:

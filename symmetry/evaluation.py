@@ -11,26 +11,18 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 from torch import Tensor
 
+from symmetry.coverage import column_spread, nearest_rows, partner_coverage, random_rows
 from symmetry.data import Columns, Dataset
 from symmetry.estimators import mutual_information_bits, whiten
 from symmetry.kinds import Kind
 from symmetry.models import Critics, Model, Sizes
 from symmetry.probes import fresh_critic_nats, leak_r2
 from symmetry.realism import nearest_distance, new_combinations
-from symmetry.referee import (
-    Coverage,
-    Estimate,
-    Referee,
-    Verdict,
-    column_spread,
-    nearest_rows,
-    partner_coverage,
-    random_rows,
-    verdict,
-)
+from symmetry.referee import Referee
 from symmetry.symmetries import REFINE, partners, path, strayed
 from symmetry.tasks import Truth
 from symmetry.tasks.base import orbit_coverage
+from symmetry.verdicts import Coverage, Estimate, Verdict, verdict
 
 COVERED = 100  # rows whose orbits are compared with the true ones,
 COVERING = 1000  # by so many partners each

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from symmetry.artifacts import read_tensors, write_tensors
 from symmetry.checkpoints import described, rebuilt
+from symmetry.coverage import FEWEST_ROWS
 from symmetry.data import MOST_HELD_OUT, Array, Columns, Dataset, Units, copies_of, cut
 from symmetry.evaluation import evaluate
 from symmetry.fitting import fit
@@ -47,7 +48,6 @@ from symmetry.frames import (
 from symmetry.kinds import Declared, Kind, array_of, possible
 from symmetry.models import Model
 from symmetry.params import Params, for_table
-from symmetry.referee import FEWEST_ROWS
 from symmetry.symmetries import REFINE, partners, path
 
 FEWEST = 5  # rows to fit: three to train on, one to select, one held out

@@ -9,6 +9,7 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
 
+from symmetry.adam import Adam
 from symmetry.estimators import whiten
 from symmetry.models import Critics
 from symmetry.networks import initialise
@@ -79,14 +80,14 @@ def fresh_critic_nats(
     critics.train()
     y = y.expand(z0.shape[0], -1, -1)
     half = z0.shape[1] // 2
-    optimizer = torch.optim.Adam(critics.parameters(), learning_rate, fused=True)
+    optimizer = Adam(critics.parameters())
     for _ in range(steps):
         rows = torch.randint(half, (batch_size,), generator=generator)
         found = critics(z0[:, rows], y[:, rows])
-        optimizer.zero_grad()
+        critics.zero_grad()
         loss = injectivity_weight * found["injectivity"] - found["dependence"]
         loss.sum().backward()
-        optimizer.step()
+        optimizer.step(learning_rate)
     critics.eval()
     with torch.no_grad():
         dependence: Tensor = critics(z0[:, half:], y[:, half:])["dependence"]

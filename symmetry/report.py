@@ -23,10 +23,12 @@ from pandas.api.types import is_numeric_dtype
 from plotly.offline import get_plotlyjs
 
 from symmetry import __version__
+from symmetry.coverage import column_spread
 from symmetry.frames import in_numbers, in_words
 from symmetry.kinds import codes_of
 from symmetry.rates import Predict, rates, slopes
-from symmetry.referee import (
+from symmetry.symmetries import ASTRAY
+from symmetry.verdicts import (
     EXACT,
     KEPT,
     LEAK,
@@ -37,9 +39,7 @@ from symmetry.referee import (
     WORSE_THAN_REGRESSION,
     Reason,
     Verdict,
-    column_spread,
 )
-from symmetry.symmetries import ASTRAY
 
 if TYPE_CHECKING:
     from symmetry.learner import SymmetryLearner

@@ -4,6 +4,7 @@ __all__ = ["Discrete", "NormalScores", "Tails", "White"]
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -35,8 +36,9 @@ class NormalScores(nn.Module):
 
     def __init__(self, *columns: int) -> None:
         super().__init__()
-        self.register_buffer("values", torch.linspace(-1, 1, KNOTS).repeat(*columns, 1))
-        # On the CPU: on a device without memory it would load PyTorch's compiler.
+        # On the CPU: on a device without memory these load PyTorch's compiler, as do others.
+        self.register_buffer("values", torch.zeros(*columns, KNOTS))
+        self.values.copy_(torch.linspace(-1, 1, KNOTS, device="cpu"))
         levels = (torch.arange(KNOTS, dtype=torch.float64, device="cpu") + 0.5) / KNOTS
         scores = torch.special.ndtri(levels).to(self.values)
         self.register_buffer("scores", scores, persistent=False)
@@ -161,13 +163,12 @@ class Discrete(nn.Module):
         self.plain = [column for column in range(len(values)) if column not in set(categories)]
         few = [values[column] for column in self.columns]
         most = max(map(len, few))
-        table = torch.tensor([[*own, *[own[-1]] * (most - len(own))] for own in few])
+        lengths = np.array([len(own) for own in few], np.float32)
+        table = np.array([[*own, *[own[-1]] * (most - len(own))] for own in few], np.float32)
         edges = (table[:, 1:] + table[:, :-1]) / 2
-        beyond = torch.arange(1, most) >= torch.tensor([len(own) for own in few])[:, None]
-        self.register_buffer("values", table, persistent=False)
-        self.register_buffer("edges", edges.masked_fill(beyond, torch.inf), persistent=False)
-        counts = torch.tensor([float(len(own)) for own in few])
-        self.register_buffer("counts", counts, persistent=False)
+        edges[np.arange(1, most) >= lengths[:, None]] = np.inf
+        for name, constant in {"values": table, "edges": edges, "counts": lengths}.items():
+            self.register_buffer(name, torch.from_numpy(constant), persistent=False)
 
     def forward(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         """Maps rows, with shape (S, n, d), to the places of the nearest values.
@@ -247,8 +248,9 @@ class White(nn.Module):
 
     def __init__(self, columns: int) -> None:
         super().__init__()
-        self.register_buffer("forth", torch.eye(columns))
-        self.register_buffer("back", torch.eye(columns))
+        for name in ("forth", "back"):
+            self.register_buffer(name, torch.zeros(columns, columns))
+            getattr(self, name).diagonal().fill_(1)
 
     @torch.no_grad()
     def adapt(self, rows: Tensor) -> None:

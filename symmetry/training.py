@@ -11,6 +11,7 @@ from math import cos, isfinite, pi
 import torch
 from torch import Tensor
 
+from symmetry.adam import Adam
 from symmetry.data import Dataset
 from symmetry.models import Model
 from symmetry.networks import initialise
@@ -160,31 +161,28 @@ def train(
         _fill(model, best)
         model.prepare(turn, x, *held)
         rates = {name: learning_rates[name] for name in turn.players}
-        optimizer = torch.optim.Adam(
-            [{"params": players[name], "lr": rate(0.0)} for name, rate in rates.items()],
-            fused=True,
-        )
+        optimizers = {name: Adam(players[name]) for name in rates}
         average = _Average([p for name in rates for p in players[name]], averaging)
         stops = set(_stops(length, validate_every))
         lowest = torch.full((len(seeds),), torch.inf, device=device)
         if resume is not None and first > begin:
             _restore(resume, "model", _tensors(model))
             _restore(resume, "average", average.named())
-            _restore_moments(resume, optimizer)
+            for name, optimizer in optimizers.items():
+                _restore(resume, f"adam.{name}", optimizer.named())
             lowest = resume["lowest"].to(device)
 
         for step in range(max(first, begin), end):
             done = (step - begin) / length
-            for group, rate in zip(optimizer.param_groups, rates.values(), strict=True):
-                group["lr"] = rate(done)
             rows, noise = (
                 torch.stack(drawn).to(device) for drawn in zip(*map(next, copies), strict=True)
             )
             # Batch by batch: of many rows there is no second copy in memory.
             terms = model.terms(*_standardised(model, x[rows], y[rows]), noise, turn.terms)
-            optimizer.zero_grad()
+            model.zero_grad()
             model.loss(terms, scheduled_weight(done)).sum().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            for name, optimizer in optimizers.items():
+                optimizer.step(rates[name](done))
             average.take_in(step - begin)
             if step + 1 - begin in stops:
                 model.eval()
@@ -205,14 +203,19 @@ def train(
                 def state(
                     step: int = step,
                     lowest: Tensor = lowest,
-                    optimizer: torch.optim.Adam = optimizer,
+                    optimizers: Mapping[str, Adam] = optimizers,
                     average: _Average = average,
                 ) -> State:
+                    moments = {
+                        f"{name}.{moment}": value
+                        for name, optimizer in optimizers.items()
+                        for moment, value in optimizer.named().items()
+                    }
                     return {
                         **_named("model", _tensors(model)),
                         **_named("best", best),
                         **_named("average", average.named()),
-                        **_moments(optimizer),
+                        **_named("adam", moments),
                         "lowest": lowest,
                         "step": torch.tensor(step + 1),
                         "epoch": torch.stack([batches.epoch for batches in copies]),
@@ -350,21 +353,3 @@ def _named(prefix: str, tensors: State) -> State:
 def _restore(state: State, prefix: str, tensors: State) -> None:
     for name, value in tensors.items():
         value.copy_(state[f"{prefix}.{name}"])
-
-
-def _moments(optimizer: torch.optim.Adam) -> State:
-    return {
-        f"adam.{number}.{name}": value
-        for number, moments in optimizer.state_dict()["state"].items()
-        for name, value in moments.items()
-    }
-
-
-def _restore_moments(state: State, optimizer: torch.optim.Adam) -> None:
-    moments: dict[int, State] = {}
-    for name, value in state.items():
-        if name.startswith("adam."):
-            _, number, moment = name.split(".")
-            moments.setdefault(int(number), {})[moment] = value.clone()
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})

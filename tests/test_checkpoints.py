@@ -15,6 +15,7 @@ import symmetry
 from symmetry.artifacts import read_tensors, write_arrays, write_tensors
 from symmetry.checkpoints import load, save
 from symmetry.data import Columns, Units
+from symmetry.kinds import Kind
 from symmetry.models import MODELS, Sizes
 
 SIZES = Sizes(stack=2, x=5, y=3, invariant=2, target=1, hidden=7, critic=4, memory=3)
@@ -213,11 +214,13 @@ def test_a_model_loads_without_the_compiler_of_pytorch(tmp_path):
     # It takes half a second, and on a device without memory some operations load it.
     for key in MODELS:
         save(tmp_path / f"{key}.safetensors", build(key))
-    whole = MODELS["stib_flow"](replace(SIZES, target=0), build("stib_flow").weights)
+    kinds = (Kind("category", ("no", "yes")), Kind("integer", (1, 2)), *[Kind()] * 3)
+    units = replace(UNITS, x=replace(UNITS.x, kinds=kinds))
+    whole = MODELS["stib_flow"](replace(SIZES, target=0), build("stib_flow").weights, units)
     save(tmp_path / "whole.safetensors", whole)
     code = (
         "import sys; from symmetry import load; [load(path) for path in sys.argv[1:]]; "
-        "sys.exit('torch._dynamo' in sys.modules)"
+        "sys.exit(', '.join({'torch._dynamo', 'sympy'} & {*sys.modules}) or 0)"
     )
     paths = [*tmp_path.iterdir()]
     assert len(paths) == len(MODELS) + 1

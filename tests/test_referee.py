@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from symmetry.referee import (
-    Coverage,
-    Estimate,
-    Referee,
-    column_spread,
-    nearest_rows,
-    partner_coverage,
-    random_rows,
-    verdict,
-)
+from symmetry.coverage import column_spread, nearest_rows, partner_coverage, random_rows
+from symmetry.referee import Referee
+from symmetry.verdicts import Coverage, Estimate, verdict
 
 
 def ring(n, seed=0):

@@ -17,10 +17,11 @@ from playwright.sync_api import sync_playwright
 
 import symmetry
 from symmetry import SymmetryLearner
+from symmetry.coverage import column_spread
 from symmetry.rates import slopes
-from symmetry.referee import Reason, Verdict, column_spread
 from symmetry.report import MOST_COLUMNS, PARTNERS, PICKED, Run, content, of_learner, render
 from symmetry.tasks.spiral import spiral
+from symmetry.verdicts import Reason, Verdict
 
 ROOT = Path(__file__).parents[1]
 IN_PART = Verdict(

@@ -240,7 +240,6 @@ class StibFlow(Model):
             self.encoder = self._network(seen, sizes.target)
             self.y_decoder = self._network(sizes.target, sizes.y)
         else:
-            # Not torch.eye, which loads PyTorch's compiler on a device without memory.
             self.register_buffer("directions", torch.zeros(sizes.stack, sizes.y, sizes.y))
             self.directions.diagonal(dim1=-2, dim2=-1).fill_(1)
         held = sum(told.get(column, 1) for column in self.held)
