@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 repro: setup
 	python mend.py
-	dvc repro
+	python -m stages.repro
 	@cat metrics/table.md
 
 test: setup

@@ -98,15 +98,21 @@ def tools(set_up):
 
 @pytest.fixture(scope="module")
 def first_repro(machine, tools, tmp_path_factory):
-    """A clone with tiny params after its first `dvc repro`, and what that printed."""
+    """A clone with tiny params after its first reproduction, and what that printed."""
     clone = Clone(tmp_path_factory.mktemp("clone"), tools, machine)
     copy_working_tree(clone.folder, leave_out=MADE)
     clone.set_params(TINY)
     clone.git("init", "-q", "--initial-branch=main")
     clone.commit()
-    printed = clone.dvc("repro")
+    printed = side_by_side(clone)
     clone.commit()
     return clone, printed
+
+
+def side_by_side(clone, fails=False):
+    """Runs what `make repro` runs, two models at once."""
+    command = [clone.tools / "python", "-m", "stages.repro", "--jobs", "2"]
+    return clone.run(*command, fails=fails)
 
 
 @pytest.fixture(scope="module")
@@ -534,9 +540,10 @@ def test_of_two_repros_at_once_the_second_names_the_first(killed_clone):
 def test_a_training_that_diverges_says_where_and_caches_nothing(clone):
     before = clone.text("dvc.lock")
     clone.set_params({"models": {"vae": {"learning_rate": 1e30}}})
-    printed = clone.dvc("repro", "train@vae", fails=True)
+    printed = side_by_side(clone, fails=True)
     assert re.search(r"error: vae: the \w+ term \w+ is \w+ with seed 0.* after 2 steps", printed)
     assert "Traceback" not in printed
+    assert stages_run(printed) == {"check", "train@vae"}
     assert clone_lock(clone)["train@vae"] == yaml.safe_load(before)["stages"]["train@vae"]
     assert not list(clone.folder.glob("models/vae/.*"))
 
