@@ -13,11 +13,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 repro: setup
 	python mend.py
-	python -m stages.repro
+	python repro.py
 	@cat metrics/table.md
 
 test: setup
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	ruff check

@@ -1,6 +1,7 @@
 """Measures what training costs, into benchmarks/results.csv and benchmark.png; 10 minutes."""
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -26,6 +27,7 @@ PUBLISHED_PEAK = 180.0  # where matrices are multiplied with so many GFLOP/s
 STACKS = 1, 2, 4, 8
 ROWS = 1_000_000  # of the table; STIB_FLOW's steps follow them
 AT_ONCE = 1, 2, 4  # trainings of STIB side by side, each with all threads, as users start them
+ALONE, BESIDE = "one with all threads", "one a thread"
 CURVES = {  # of STIB
     "seeds": [{"seeds": 16}],
     "batch": [{"seeds": 4, "batch": batch} for batch in (64, 128, 512, 1024)],
@@ -35,7 +37,7 @@ CURVES = {  # of STIB
 
 def main() -> None:
     ArgumentParser(description=__doc__).parse_args()
-    params = read_params()
+    params, cores = read_params(), torch.get_num_threads()
     results = [
         {"part": part, **case("benchmarks.case", model, **asked)}
         for part, model, asked in tqdm(cases(params), disable=not sys.stderr.isatty())
@@ -44,6 +46,12 @@ def main() -> None:
         {"part": f"{count} at once", **found}
         for count in AT_ONCE
         for found in together(count, "stib", {"seeds": params.train.seeds, "chunk": 50})
+    ]
+    results += [
+        {"part": part, **found}
+        for model in PAPERS
+        for part, count, threads in ((ALONE, 1, cores), (BESIDE, cores, 1))
+        for found in together(count, model, {"seeds": params.train.seeds, "chunk": 50}, threads)
     ]
     results += [
         {"part": "jax", **case("benchmarks.jax_case", seeds=seeds)}
@@ -79,18 +87,25 @@ def case(module: str, *words: str, **asked: int) -> dict[str, Any]:
     return _ended(_begun(module, *words, **asked))
 
 
-def together(count: int, model: str, asked: dict[str, int]) -> list[dict[str, Any]]:
-    """Runs the same training so many times at once."""
+def together(
+    count: int, model: str, asked: dict[str, int], threads: int | None = None
+) -> list[dict[str, Any]]:
+    """Runs the same training so many times at once, with so many threads each, or as it likes."""
     return [
         _ended(process)
-        for process in [_begun("benchmarks.case", model, **asked) for _ in range(count)]
+        for process in [
+            _begun("benchmarks.case", model, threads=threads, **asked) for _ in range(count)
+        ]
     ]
 
 
-def _begun(module: str, *words: str, **asked: int) -> subprocess.Popen[str]:
+def _begun(
+    module: str, *words: str, threads: int | None = None, **asked: int
+) -> subprocess.Popen[str]:
     options = [f"--{name}={value}" for name, value in asked.items()]
     command = [sys.executable, "-m", module, *words, *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    own = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    return subprocess.Popen(command, env=os.environ | own, stdout=subprocess.PIPE, text=True)
 
 
 def _ended(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -116,10 +131,12 @@ def report(table: pd.DataFrame, params: Params) -> str:
     whole = table[table["part"] == "table"].set_index("model")["ms_per_step_and_seed"]
     steps = {model: sum(params.models.block(model).turn_steps(ROWS)) for model in whole.index}
     seconds = {model: steps[model] * whole[model] / 1e3 for model in whole.index}
-    peak = median(table["peak_gflops"])
-    share = sum(seconds[model] for model in PAPERS) / (PUBLISHED_SECONDS * PUBLISHED_PEAK / peak)
     at_once = table["part"].str.endswith("at once")
-    shown = table[~at_once & (table["part"] != "jax")].rename(columns=columns)
+    beside = table["part"].isin([ALONE, BESIDE])
+    single = table[~at_once & ~beside & (table["part"] != "jax")]
+    peak = median(single["peak_gflops"])
+    share = sum(seconds[model] for model in PAPERS) / (PUBLISHED_SECONDS * PUBLISHED_PEAK / peak)
+    shown = single.rename(columns=columns)
     lines = [shown[list(columns.values())].to_markdown(index=False, floatfmt=".3g"), ""]
     rates = (1 / table["ms_per_step"])[at_once].groupby(table["part"], sort=False).sum()
     for part, rate in rates.iloc[1:].items():
@@ -135,6 +152,17 @@ def report(table: pd.DataFrame, params: Params) -> str:
     lines[-1] += ", ".join(f"{model} {of:.0f} s" for model, of in seconds.items()) + " a seed"
     lines.append(
         f"table per seed: {share:.3f} of the published run (matmul peak {peak:.0f} GFLOP/s)"
+    )
+    # Of so many at once a step of each is done in a part of the time.
+    rates = (1 / table["ms_per_step"])[beside].groupby([table["part"], table["model"]]).sum()
+    spent = {
+        part: sum(steps[model] / rates[part, model] for model in PAPERS)
+        for part in (ALONE, BESIDE)
+    }
+    ratio = spent[BESIDE] / spent[ALONE]
+    lines.append(
+        f"side by side, one thread each, as `make repro` trains: {ratio:.2f} of that, "
+        f"{ratio * share:.3f} of the published run"
     )
     return "\n".join(lines)
 

@@ -275,9 +275,9 @@ def cost() -> str:
 
     table = pd.read_csv(ROOT / "benchmarks" / "results.csv")
     lines = report(table, parse(read_yaml(ROOT / "params.yaml"))).splitlines()
-    *told, seconds, share = lines[lines.index("") + 1 :]
+    *told, seconds, share, beside = lines[lines.index("") + 1 :]
     # Before the colon stands the machine that reads, not the one that was measured.
-    return "\n".join(["```", *told, seconds.partition(": ")[2], share, "```"])
+    return "\n".join(["```", *told, seconds.partition(": ")[2], share, beside, "```"])
 
 
 def modules() -> str:

@@ -29,6 +29,14 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+LONGEST = "test_pipeline", "test_examples", "test_report", "test_faults", "test_search"
+
+
+def pytest_collection_modifyitems(items):
+    # They begin, so that no worker waits for another at the end.
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 REFUSED = pytest.StashKey[Counter]()
 
 

@@ -111,8 +111,7 @@ def first_repro(machine, tools, tmp_path_factory):
 
 def side_by_side(clone, fails=False):
     """Runs what `make repro` runs, two models at once."""
-    command = [clone.tools / "python", "-m", "stages.repro", "--jobs", "2"]
-    return clone.run(*command, fails=fails)
+    return clone.run(clone.tools / "python", "repro.py", "--jobs", "2", fails=fails)
 
 
 @pytest.fixture(scope="module")
