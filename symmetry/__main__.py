@@ -6,6 +6,7 @@ the repository nor DVC.
 
 __all__ = ["main"]
 
+import csv
 import json
 import shlex
 import sys
@@ -13,6 +14,7 @@ import warnings
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,7 @@ def _parser() -> ArgumentParser:
         metavar="NAME=KIND",
         help="number, integer, category, or LOW:HIGH of a closed range [what it looks like]",
     )
-    fit.add_argument("--separator", default=",", help="of the cells of a csv file [,]")
+    fit.add_argument("--separator", help="of cells [a tab in .tsv, else a comma]")
     fit.add_argument("--decimal", default=".", help="sign before decimals [.]")
     fit.add_argument("--thousands", help="sign between groups of three digits [none]")
     fit.add_argument("--missing", type=_listed, default=[], help='what stands for "missing"')
@@ -106,6 +108,12 @@ def _parser() -> ArgumentParser:
 
     learner = ArgumentParser(add_help=False)
     learner.add_argument("learner", type=Path, metavar="LEARNER", help="what `fit` wrote")
+    learner.add_argument(
+        "--bad-rows",
+        choices=("refuse", "drop"),
+        help="whether rows with missing or bad cells end it or are left out, however many "
+        "[as in `fit`]",
+    )
     partners = commands.add_parser(
         "partners",
         parents=[learner, table],
@@ -113,7 +121,8 @@ def _parser() -> ArgumentParser:
         description="Finds partners of each row: other x with the same y. An output row holds the "
         "numbers of its row and partner (from 0), the partner's x and predicted y, and astray, "
         "whether that is not its row's y, so that it is no partner; then own_…: the row's x, its "
-        "y if the table has it, and its predicted y.",
+        "y if the table has it, and its predicted y. What messages call data.bad_rows is "
+        "--bad-rows here.",
     )
     partners.add_argument("-n", type=int, default=20, help="partners of each row [20]")
     partners.add_argument("-o", "--output", type=Path, required=True, help="csv or .parquet")
@@ -132,7 +141,18 @@ def _parser() -> ArgumentParser:
 
 
 def _listed(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+    # As a line of a csv file, so that a name may hold a comma: '"net, gross"'.
+    try:
+        (names,) = csv.reader([text], skipinitialspace=True)
+    except csv.Error:
+        raise ArgumentTypeError(f"found {text!r}; allowed: NAME,NAME") from None
+    return [name.strip() for name in names or [""]]
+
+
+def _joined(names: Sequence[str]) -> str:
+    line = StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
 
 
 def _kind(text: str) -> tuple[str, Any]:
@@ -163,10 +183,10 @@ def _new(arguments: Namespace) -> None:
     print(shown.to_markdown(index=False, tablefmt="plain", disable_numparse=True))
     for name, reason in left.items():
         print(f"left out: {name}, since {reason}")
-    words = ["symmetry", "fit", str(path), "--y", ",".join(y)]
+    words = ["symmetry", "fit", str(path), "--y", _joined(y)]
     if left:
-        words += ["--x", ",".join(name for name in found if name not in y)]
-    if separator != ",":
+        words += ["--x", _joined([name for name in found if name not in y])]
+    if separator != _usual_separator(path):
         words += ["--separator", separator]
     words += ["-o", f"{path.stem}.safetensors"]
     print(f"\nTo learn what may change while {', '.join(y)} stays:\n\n  {shlex.join(words)}\n")
@@ -174,11 +194,15 @@ def _new(arguments: Namespace) -> None:
     print("category, LOW:HIGH), and --hold NAME for one that shall stay.")
 
 
+def _usual_separator(path: Path) -> str:
+    return "\t" if path.suffix == ".tsv" else ","
+
+
 def _fit(arguments: Namespace) -> None:
     if arguments.output.suffix != ".safetensors" or arguments.output.is_dir():
         raise ValueError(f"--output is {arguments.output}; allowed: a file, NAME.safetensors")
-    signs = arguments.separator, arguments.decimal, arguments.thousands
-    names = read_names(arguments.table, Table(*signs))
+    separator = arguments.separator or _usual_separator(arguments.table)
+    names = read_names(arguments.table, Table(separator, arguments.decimal, arguments.thousands))
     task = File(
         task="file",
         path=str(arguments.table),
@@ -186,7 +210,7 @@ def _fit(arguments: Namespace) -> None:
         y=arguments.y,
         columns=dict(arguments.columns),
         hold=arguments.hold,
-        separator=arguments.separator,
+        separator=separator,
         decimal=arguments.decimal,
         thousands=arguments.thousands,
         missing=[_number_or_text(value) for value in arguments.missing],
@@ -231,7 +255,7 @@ def _number_or_text(value: str) -> float | str:
 def _partners(arguments: Namespace) -> None:
     learner = SymmetryLearner.load(arguments.learner)
     x, units = learner.units_.x.names, learner.units_
-    table = units.table or Table()
+    table = _table(learner, arguments)
     known = [name for name in read_names(arguments.table, table) if name in units.target_names]
     rows, strangers, counts, said = 0, 0, np.zeros(len(x), int), list[str]()
 
@@ -269,12 +293,20 @@ def _partners(arguments: Namespace) -> None:
     print(*said, f"{arguments.output}: {rows * arguments.n} partners of {rows} rows", sep="\n")
 
 
+def _table(learner: SymmetryLearner, arguments: Namespace) -> Table:
+    # How tables are read: as that of `fit` was, but for what is asked.
+    table = learner.units_.table or Table()
+    if arguments.bad_rows is None:
+        return table
+    return replace(table, bad_rows=arguments.bad_rows, most_dropped=1)
+
+
 def _report(arguments: Namespace) -> None:
     if arguments.output.suffix != ".html" or arguments.output.is_dir():
         raise ValueError(f"--output is {arguments.output}; allowed: a file, NAME.html")
     learner = SymmetryLearner.load(arguments.learner)
     x, y = list(learner.units_.x.names), list(learner.units_.target_names)
-    table = learner.units_.table or Table()
+    table = _table(learner, arguments)
     categories = values_of(learner.units_)
     sheet = read_sheet(arguments.table, [*x, *y], table, categories=categories)
     rows = in_words(sheet.numbers, [*x, *y], kinds_of(learner.units_))
