@@ -1,7 +1,6 @@
 """Measures a trained model on the test set into metrics/<model>.json and evaluations/<model>.*."""
 
 from argparse import ArgumentParser
-from dataclasses import asdict
 
 import torch
 
@@ -39,7 +38,7 @@ def main() -> None:
         known = {**known, "generalisation_gap": gap}
     metrics = summarize(known)
     write_arrays(f"evaluations/{key}.npz", evaluation.arrays)
-    write_json(f"evaluations/{key}.json", asdict(evaluation.verdict))
+    write_json(f"evaluations/{key}.json", evaluation.verdict.to_json())
     write_json(f"metrics/{key}.json", metrics)
     print(f"metrics/{key}.json: {len(metrics)} figures. {evaluation.verdict}")
 

@@ -3,7 +3,7 @@
 __all__ = ["Coverage", "Estimate", "Reason", "Verdict", "verdict"]
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -60,6 +60,17 @@ class Verdict:
 
     grade: Grade
     reasons: tuple[Reason, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what json keeps of it, figures to nine digits.
+
+        The digits beyond depend on how many threads add up.
+        """
+        reasons = [asdict(reason) for reason in self.reasons]
+        for reason in reasons:
+            for part in ("figure", "limit"):
+                reason[part] = float(f"{reason[part]:.9g}")
+        return {"grade": self.grade, "reasons": reasons}
 
     @classmethod
     def from_json(cls, content: Any) -> "Verdict":

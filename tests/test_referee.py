@@ -1,12 +1,14 @@
 """The referee against closed forms: a ring y = a² + b², whose partners are turned by an angle."""
 
+import json
+
 import numpy as np
 import pytest
 from numpy.random import default_rng
 
 from symmetry.coverage import column_spread, nearest_rows, partner_coverage, random_rows
 from symmetry.referee import Referee
-from symmetry.verdicts import Coverage, Estimate, verdict
+from symmetry.verdicts import Coverage, Estimate, Reason, Verdict, verdict
 
 
 def ring(n, seed=0):
@@ -288,6 +290,14 @@ def test_small_errors_that_chance_hides_are_not_put_down_to_training():
     assert "not found: referee error 0.060 > 0.000: too few rows tell" in said
     sure = seen | {"random_rows": Estimate(0.5, 0.02), "referee_error": Estimate(0.06, 0.01)}
     assert verdict(sure, None, [0.8, 0.9]).grade == "found"
+
+
+def test_a_verdict_comes_back_from_json_without_the_digits_that_threads_change():
+    reasons = (Reason("leak R²", 0.1 + 3e-11, 0.05, "train longer"), Reason("b", 1 / 3, 1e9, "c"))
+    said = Verdict("found in part", reasons)
+    kept = json.loads(json.dumps(said.to_json()))
+    assert [reason["figure"] for reason in kept["reasons"]] == [0.1, 0.333333333]
+    assert str(Verdict.from_json(kept)) == str(said)
 
 
 def test_a_verdict_needs_its_figures(judged):
