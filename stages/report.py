@@ -55,7 +55,8 @@ def main() -> None:
     steep = guessed = None
     if not model.decodes_from_y:
         steep = slopes(predict, test.x[:SLOPED], test.x.std(0))
-        steep[..., [kind.is_category for kind in kinds] or []] = 0  # along codes there is none
+        # Along codes there is none, and what is held trades for nothing.
+        steep[..., [kind.is_category or kind.held for kind in kinds] or []] = 0
         guessed = predict(partners.reshape(-1, test.x.shape[1])).reshape(*partners.shape[:2], -1)
     settings = params.model_dump(exclude={"models"})
     settings["models"] = {key: params.models.block(key).model_dump()}

@@ -29,11 +29,20 @@ from symmetry.columns import look, separator_of
 from symmetry.data import Table
 from symmetry.frames import beside, in_words, kinds_of, outside, said_of
 from symmetry.report import of_learner
-from symmetry.sheets import read_names, read_pieces, read_sheet, values_of, write_pieces
+from symmetry.sheets import (
+    read_names,
+    read_pieces,
+    read_sheet,
+    usual_separator,
+    values_of,
+    write_pieces,
+)
 from symmetry.symmetries import ASTRAY
 from symmetry.tasks.file import File
+from symmetry.verdicts import Verdict
 
 AT_ONCE = 2**15  # partners; so many take the memory, however many there are in all
+FOUND = str(Verdict("found", ()))
 DIGITS = 8  # after the first one of a standard deviation
 
 
@@ -56,20 +65,32 @@ def _parser() -> ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     table = ArgumentParser(add_help=False)
     table.add_argument("table", type=Path, metavar="TABLE", help="csv with a header, or .parquet")
+    reading = ArgumentParser(add_help=False)
+    reading.add_argument("--separator", help="of cells [`new` looks; a tab in .tsv, else a comma]")
+    reading.add_argument("--decimal", default=".", help="sign before decimals [.]")
+    reading.add_argument("--thousands", help="sign between groups of three digits [none]")
+    reading.add_argument("--missing", type=_listed, default=[], help='what stands for "missing"')
+    reading.add_argument(
+        "--bad-rows",
+        choices=("refuse", "drop"),
+        default="refuse",
+        help="those with missing or bad cells [refuse]",
+    )
 
     new = commands.add_parser(
         "new",
-        parents=[table],
+        parents=[table, reading],
         help="look at a table and say what to type",
         description="Looks at a table, says what its columns seem to be and which cannot be "
-        "used, and what to type to learn its symmetry. Nothing is written.",
+        "used, and what to type to learn its symmetry. Nothing is written. What messages call "
+        "data.bad_rows is --bad-rows here.",
     )
     new.add_argument("--y", type=_listed, required=True, metavar="NAMES", help="such as a,b")
     new.set_defaults(run=_new)
 
     fit = commands.add_parser(
         "fit",
-        parents=[table],
+        parents=[table, reading],
         help="learn the symmetry of a table",
         description="Learns which changes of x leave y as it is, says how well, and saves it. "
         "Messages about the table name options of the pipeline: data.bad_rows is --bad-rows here.",
@@ -87,11 +108,6 @@ def _parser() -> ArgumentParser:
         metavar="NAME=KIND",
         help="number, integer, category, or LOW:HIGH of a closed range [what it looks like]",
     )
-    fit.add_argument("--separator", help="of cells [a tab in .tsv, else a comma]")
-    fit.add_argument("--decimal", default=".", help="sign before decimals [.]")
-    fit.add_argument("--thousands", help="sign between groups of three digits [none]")
-    fit.add_argument("--missing", type=_listed, default=[], help='what stands for "missing"')
-    fit.add_argument("--bad-rows", choices=("refuse", "drop"), default="refuse", help="[refuse]")
     fit.add_argument("--far-values", choices=("refuse", "keep"), default="refuse", help="[refuse]")
     fit.add_argument("--seeds", type=int, default=1, help="copies; the best is kept [1]")
     fit.add_argument("--random-state", type=int, default=0, help="of all draws [0]")
@@ -108,6 +124,9 @@ def _parser() -> ArgumentParser:
 
     learner = ArgumentParser(add_help=False)
     learner.add_argument("learner", type=Path, metavar="LEARNER", help="what `fit` wrote")
+    learner.add_argument(
+        "--separator", help="of cells [as in `fit`; of the two usual ones, that of .tsv or .csv]"
+    )
     learner.add_argument(
         "--bad-rows",
         choices=("refuse", "drop"),
@@ -156,8 +175,11 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _kind(text: str) -> tuple[str, Any]:
-    name, _, kind = text.rpartition("=")
+    name, sign, kind = text.rpartition("=")
     try:
+        (name,) = _listed(name) if name.startswith('"') else [name]
+        if not sign:
+            raise ValueError(text)
         return name, [float(end) for end in kind.split(":")] if ":" in kind else kind
     except ValueError:
         raise ArgumentTypeError(f"found {text!r}; allowed: NAME=KIND or NAME=LOW:HIGH") from None
@@ -173,8 +195,10 @@ def _param(text: str) -> tuple[str, Any]:
 
 def _new(arguments: Namespace) -> None:
     path, y = arguments.table, arguments.y
-    separator = separator_of(path)
-    found, left = look(path, Table(separator), None, y)
+    separator = arguments.separator or separator_of(path)
+    missing = tuple(_number_or_text(value) for value in arguments.missing)
+    rules = Table(separator, arguments.decimal, arguments.thousands, missing, arguments.bad_rows)
+    found, left = look(path, rules, None, y)
     lines = [
         (f"{name} (y)" if name in y else name, kind.kind, told)
         for name, (kind, told) in found.items()
@@ -186,22 +210,25 @@ def _new(arguments: Namespace) -> None:
     words = ["symmetry", "fit", str(path), "--y", _joined(y)]
     if left:
         words += ["--x", _joined([name for name in found if name not in y])]
-    if separator != _usual_separator(path):
-        words += ["--separator", separator]
+    for option, value, usual in (
+        ("--separator", separator, usual_separator(path)),
+        ("--decimal", rules.decimal, "."),
+        ("--thousands", rules.thousands, None),
+        ("--missing", _joined(arguments.missing), ""),
+        ("--bad-rows", rules.bad_rows, "refuse"),
+    ):
+        if value is not None and value != usual:
+            words += [option, value]
     words += ["-o", f"{path.stem}.safetensors"]
     print(f"\nTo learn what may change while {', '.join(y)} stays:\n\n  {shlex.join(words)}\n")
     print("Add --column NAME=KIND for a column that is something else (number, integer,")
     print("category, LOW:HIGH), and --hold NAME for one that shall stay.")
 
 
-def _usual_separator(path: Path) -> str:
-    return "\t" if path.suffix == ".tsv" else ","
-
-
 def _fit(arguments: Namespace) -> None:
     if arguments.output.suffix != ".safetensors" or arguments.output.is_dir():
         raise ValueError(f"--output is {arguments.output}; allowed: a file, NAME.safetensors")
-    separator = arguments.separator or _usual_separator(arguments.table)
+    separator = arguments.separator or usual_separator(arguments.table)
     names = read_names(arguments.table, Table(separator, arguments.decimal, arguments.thousands))
     task = File(
         task="file",
@@ -290,15 +317,21 @@ def _partners(arguments: Namespace) -> None:
         write_pieces(arguments.output, found())
     if told := said_of(counts, strangers, rows, x, learner.range_):
         said.append(f"{arguments.table}: {told}")
+    if (verdict := str(learner.summary_["verdict"])) != FOUND:
+        said.append(f"{arguments.learner}: {verdict}")
     print(*said, f"{arguments.output}: {rows * arguments.n} partners of {rows} rows", sep="\n")
 
 
 def _table(learner: SymmetryLearner, arguments: Namespace) -> Table:
     # How tables are read: as that of `fit` was, but for what is asked.
     table = learner.units_.table or Table()
-    if arguments.bad_rows is None:
-        return table
-    return replace(table, bad_rows=arguments.bad_rows, most_dropped=1)
+    if table.separator in ",\t":
+        table = replace(table, separator=usual_separator(arguments.table))
+    if arguments.separator is not None:
+        table = replace(table, separator=arguments.separator)
+    if arguments.bad_rows is not None:
+        table = replace(table, bad_rows=arguments.bad_rows, most_dropped=1)
+    return table
 
 
 def _report(arguments: Namespace) -> None:

@@ -43,6 +43,8 @@ class Adam:
             )
             if parameter.grad is not None
         ]
+        if not moved:
+            return
         parameters, gradients, means, squares, steps = map(list, zip(*moved, strict=True))
         adam(
             parameters,

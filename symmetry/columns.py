@@ -18,7 +18,14 @@ def separator_of(path: Path) -> str:
     """Finds the separator that cuts the header of a table into most columns."""
     if path.suffix == ".parquet":
         return ","
-    return max(SEPARATORS, key=lambda sign: len(read_names(path, Table(sign))))
+
+    def columns(sign: str) -> int:
+        try:
+            return len(read_names(path, Table(sign)))
+        except ValueError:  # as of a quoted first name, after which another sign must stand
+            return 0
+
+    return max(SEPARATORS, key=columns)
 
 
 def look(
@@ -36,6 +43,8 @@ def look(
         ValueError: If there is no such column, or one that must be used cannot.
     """
     names = read_names(path, table)
+    if twice := [name for place, name in enumerate(y) if name in y[:place]]:
+        raise ValueError(f"y names {', '.join(map(repr, twice))} twice")
     absent = [name for name in [*y, *(x or [])] if name not in names]
     if absent:
         raise ValueError(

@@ -257,6 +257,7 @@ def of_learner(learner: "SymmetryLearner", rows: pd.DataFrame | ArrayLike, y: Ar
         # A step along a category is none, since no value lies so near to another.
         predict: Predict = lambda x: predicted(as_given(x))  # noqa: E731
         steep = slopes(predict, table[:SLOPED], np.array(units.x.std))
+        steep[..., [kind.held for kind in units.x.kinds] or []] = 0  # it trades for nothing
         y_hat = predict(table)
         flat = pd.DataFrame(partners.reshape(-1, len(names)), columns=names).infer_objects()
         guessed = predicted(flat if named else flat.to_numpy(np.float64))

@@ -13,6 +13,7 @@ __all__ = [
     "read_pieces",
     "read_sheet",
     "text_columns",
+    "usual_separator",
     "values_of",
     "write_pieces",
 ]
@@ -339,10 +340,11 @@ def write_pieces(path: str | Path, pieces: Iterable[Mapping[str, NDArray[Any]]])
     if is_text:
         import pandas as pd
 
+        form: Any = {"sep": usual_separator(path), "index": False, "lineterminator": "\n"}
         with replacing(path) as file:
             for piece in whole:
                 frame = pd.DataFrame({name: _short(one) for name, one in piece.items()})
-                frame.to_csv(file, index=False, header=piece is first, lineterminator="\n")
+                frame.to_csv(file, header=piece is first, **form)
         return
     pa, pq = _pyarrow(path)
     with replacing(path) as file, pq.ParquetWriter(file, pa.table(dict(first)).schema) as writer:
@@ -565,6 +567,11 @@ def _far_above(distinct: Array) -> int:
 
 
 # ---- Files -------------------------------------------------------------------------------------
+
+
+def usual_separator(path: Path) -> str:
+    """Returns what separates the cells of a file of that name: a tab in .tsv, else a comma."""
+    return "\t" if path.suffix == ".tsv" else ","
 
 
 def _is_text(path: Path) -> bool:

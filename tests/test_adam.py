@@ -43,6 +43,12 @@ def test_it_takes_the_steps_of_pytorchs_own():
             assert torch.equal(moments[f"{number}.{name}"], value)
 
 
+def test_without_gradients_nothing_moves():
+    weight = nn.Parameter(torch.ones(2))
+    Adam([weight]).step(0.1)
+    assert torch.equal(weight, torch.ones(2))
+
+
 def test_it_does_not_load_the_compiler_of_pytorch():
     code = (
         "import sys, torch; from symmetry.adam import Adam; "

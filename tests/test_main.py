@@ -103,6 +103,7 @@ def test_rows_with_bad_cells_get_no_partners_and_are_not_drawn_if_asked(fitted, 
 
 def test_names_with_commas_and_tables_with_tabs_go_from_new_to_partners(table, tmp_path, capsys):
     names = {"mass": "mass, net", "acceleration": 'so called "a"', "force": "force, gross"}
+    quoted = table.rename(columns=names)  # the first name has quotes in the file
     path = tmp_path / "tabs.tsv"
     table.rename(columns=names).assign(same=1).to_csv(path, index=False, sep="\t")
     main(["new", str(path), "--y", '"force, gross"'])
@@ -115,9 +116,40 @@ def test_names_with_commas_and_tables_with_tabs_go_from_new_to_partners(table, t
     learned = SymmetryLearner.load(tmp_path / "l.safetensors").units_
     assert learned.x.names == ("mass, net", 'so called "a"')
     assert learned.held == ("mass, net",)
-    partners(tmp_path / "l.safetensors", path, tmp_path / "p.csv", "-n", "1")
-    found = pd.read_csv(tmp_path / "p.csv")
-    np.testing.assert_array_equal(found["mass, net"], found["own_mass, net"])
+    quoted.to_csv(tmp_path / "same.csv", index=False)
+    for name, sign in (("tabs.tsv", "\t"), ("same.csv", ",")):  # each by its own separator
+        partners(tmp_path / "l.safetensors", tmp_path / name, tmp_path / f"p_{name}", "-n", "1")
+        found = pd.read_csv(tmp_path / f"p_{name}", sep=sign)
+        np.testing.assert_array_equal(found["mass, net"], found["own_mass, net"])
+    main(["new", str(tmp_path / "same.csv"), "--y", '"force, gross"'])
+    assert "--separator" not in capsys.readouterr().out
+
+
+def test_what_new_is_told_of_the_notation_it_passes_on(table, tmp_path, capsys):
+    path = tmp_path / "german.csv"
+    table.to_csv(path, index=False, sep=";", decimal=",")
+    path.write_text(path.read_text() + "9,0;n. a.;1,5\n")
+    told = "--decimal", ",", "--missing", "n. a.", "--bad-rows", "drop"
+    main(["new", str(path), "--y", "force", *told])
+    (typed,) = re.findall(r"  (symmetry fit .*)", capsys.readouterr().out)
+    words = shlex.split(typed)
+    assert words[words.index("--separator") :][:8] == ["--separator", ";", *told]
+    said = refusal(main, ["new", str(path), "--y", "force,force", *told])
+    assert said == "error: y names 'force' twice"
+
+
+def test_partners_of_what_was_not_found_say_so(fitted, tmp_path, capsys):
+    partners(fitted[1], fitted[0], tmp_path / "p.csv", "-n", "1")
+    verdict = str(SymmetryLearner.load(fitted[1]).summary_["verdict"])
+    assert "found in part" in verdict  # after four steps
+    assert f"learner.safetensors: {verdict}" in capsys.readouterr().out
+
+
+def test_a_column_may_be_quoted_and_needs_a_kind(fitted, tmp_path, capsys):
+    fit(fitted[0], tmp_path / "l.safetensors", "--column", '"mass"=0:9')
+    with pytest.raises(SystemExit, match="2"):
+        fit(fitted[0], tmp_path / "l.safetensors", "--column", "mass")
+    assert "found 'mass'; allowed: NAME=KIND or NAME=LOW:HIGH" in capsys.readouterr().err
 
 
 def test_the_verdict_is_said_and_the_same_seed_gives_the_same_file(fitted, tmp_path, capsys):

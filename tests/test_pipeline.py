@@ -504,6 +504,25 @@ def test_the_committed_lock_is_current(pipeline, machine, tools, tmp_path):
     assert not stages_run(clone.dvc("repro", "--dry", "--allow-missing", pipeline))
 
 
+# Kills
+
+
+def test_a_terminated_reproduction_takes_its_trainings_with_it(clone):
+    clone.set_params({"models": {"stib": {"steps": 1_000_000}, "vae": {"steps": 1_000_000}}})
+    log = clone.folder.parent / "log"
+    command = clone.tools / "python", "repro.py", "--jobs", "2"
+    with clone.start(*command, log=log) as repro:
+        try:
+            wait_until(lambda: " 4 " in log.read_text() or repro.poll() is not None)
+            repro.terminate()
+            repro.wait()
+            assert "interrupted" in log.read_text()
+            assert "train@cvib" not in log.read_text()
+            assert not clone.processes()
+        finally:
+            clone.kill_all()
+
+
 # Trainings that outlive a killed DVC
 
 
@@ -543,6 +562,7 @@ def test_a_training_that_diverges_says_where_and_caches_nothing(clone):
     assert re.search(r"error: vae: the \w+ term \w+ is \w+ with seed 0.* after 2 steps", printed)
     assert "Traceback" not in printed
     assert stages_run(printed) == {"check", "train@vae"}
+    assert "error: not reproduced: vae; see above" in printed
     assert clone_lock(clone)["train@vae"] == yaml.safe_load(before)["stages"]["train@vae"]
     assert not list(clone.folder.glob("models/vae/.*"))
 

@@ -369,14 +369,21 @@ def test_what_users_name_ends_no_script_and_begins_no_tag():
 
 
 @cache
-def learned(named=True, model="stib_flow"):
+def learned(named=True, model="stib_flow", hold=()):
     """The README's law, learned in a few steps, with rows to report on."""
     run = law(300, 1)
     x, y = (run.x, run.y["force"]) if named else (run.x.to_numpy(), run.y.to_numpy()[:, 0])
     few = {"steps": 60, "hidden_size": 8}
     few |= {"predictor_steps": 60} if model == "stib_flow" else {}
-    learner = SymmetryLearner(model, params=few, random_state=0, device="cpu").fit(x, y)
-    return learner, x, y
+    learner = SymmetryLearner(model, params=few, hold=list(hold), random_state=0, device="cpu")
+    return learner.fit(x, y), x, y
+
+
+def test_what_is_held_trades_for_nothing():
+    for hold, trades in (((), 1), (("mass",), 0)):
+        html = of_learner(*learned(hold=hold))
+        (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html)
+        assert len(json.loads(data)["trades"]) == trades
 
 
 @pytest.mark.parametrize("named", [True, False])
