@@ -6,6 +6,7 @@ from collections import Counter
 import hypothesis
 import pytest
 import torch
+from joblib.externals.loky import reusable_executor
 
 # `make faults` tries each reader 1,000 times. Derandomized: a run finds what the last one found.
 for name, examples in (("test", 100), ("faults", 1000)):
@@ -27,6 +28,17 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_idle_workers():
+    """Ends joblib's workers with the tests of a file.
+
+    After 300 idle seconds they end by themselves, and who asks for them just then waits for ever.
+    """
+    yield
+    if reusable_executor._executor is not None:
+        reusable_executor._executor.shutdown(wait=True)
 
 
 LONGEST = "test_pipeline", "test_examples", "test_report", "test_faults", "test_search"
