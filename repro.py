@@ -10,6 +10,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
 from types import FrameType
 
@@ -71,7 +72,8 @@ def run_dvc(*arguments: str, **defaults: str) -> int:
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Ends all that runs as Ctrl-C does, which reaches it without us."""
     for process in psutil.Process().children(recursive=True):
-        process.send_signal(signal.SIGINT)
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT)
     raise KeyboardInterrupt
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,7 +140,8 @@ class Clone:
 
     def kill_all(self):
         for process in self.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # which ended in the meantime
+                process.kill()
 
 
 def merge(content, changes):
