@@ -1,4 +1,4 @@
-"""Measures what training costs, into benchmarks/results.csv and benchmark.png; 10 minutes."""
+"""Measures what training costs, into benchmarks/results.csv and benchmark.png; 20 minutes."""
 
 import json
 import os
