@@ -151,8 +151,8 @@ class StibFlowParams(ModelParams):
 
     Steps that are not given follow the n training rows: a few thousand rows have told all that
     they know when a million still teach. The predictor takes :math:`2500 \sqrt[4]{n / 800}`, at
-    most 5,000, and the flow :math:`2000 \sqrt[4]{n / 800}`, at most 8,000; neither takes less
-    than 800 rows do.
+    most 5,000, and the flow :math:`\max(2000 \sqrt[4]{n / 800}, n / 12)`, at most 16,000; neither
+    takes less than 800 rows do.
     """
 
     steps: Steps | None = None
@@ -177,7 +177,7 @@ class StibFlowParams(ModelParams):
         """Returns the steps of the predictor, as many of a bottleneck, and those of the flow."""
         worth = max(1.0, rows / 800) ** 0.25
         predictor = self.predictor_steps or min(5000, round(2500 * worth))
-        flow = self.steps or min(8000, round(2000 * worth))
+        flow = self.steps or min(16_000, max(round(2000 * worth), rows // 12))
         return [*[predictor] * (2 if self.target_size else 1), flow]
 
 
