@@ -8,7 +8,7 @@ from pathlib import Path
 
 from symmetry.data import Array, Table
 from symmetry.kinds import Kind, kind_of
-from symmetry.sheets import Values, read_names, read_sheet, text_columns
+from symmetry.sheets import Values, quantity_columns, read_names, read_sheet, text_columns
 
 SEPARATORS = ",;\t|"
 SHOWN = 6  # values of a category
@@ -16,7 +16,7 @@ SHOWN = 6  # values of a category
 
 def separator_of(path: Path) -> str:
     """Finds the separator that cuts the header of a table into most columns."""
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return ","
 
     def columns(sign: str) -> int:
@@ -51,10 +51,17 @@ def look(
             f"{path} has no column {', '.join(map(repr, absent))}; it has "
             + ", ".join(map(repr, names))
         )
-    chosen = [*(x or [name for name in names if name not in y]), *y]
+    left = {}
+    if not x:
+        x_names = [name for name in names if name not in y]
+        left = {
+            name: f"it holds dates, or numbers with units: {cell!r}"
+            for name, cell in quantity_columns(path, x_names, table).items()
+        }
+    chosen = [*(x or [name for name in x_names if name not in left]), *y]
     values = {name: Values() for name in text_columns(path, chosen, table)}
     sheet = read_sheet(path, chosen, table, categories=values)
-    found, left = {}, {}
+    found = {}
     for column, name in enumerate(chosen):
         try:
             found[name] = _found(name, sheet.numbers[:, column], values.get(name))

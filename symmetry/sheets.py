@@ -9,6 +9,7 @@ __all__ = [
     "Sheet",
     "Values",
     "far_values",
+    "quantity_columns",
     "read_names",
     "read_pieces",
     "read_sheet",
@@ -271,21 +272,45 @@ def text_columns(path: str | Path, names: Sequence[str], table: Table) -> list[s
         ValueError: If the file is no csv or Parquet file, or lacks a column.
         OSError: If the file cannot be read.
     """
+    found = _without_numbers(path, names, table)
+    return [name for name, texts in found.items() if not look_like_numbers(texts)]
+
+
+def quantity_columns(path: str | Path, names: Sequence[str], table: Table) -> dict[str, str]:
+    """Finds columns of dates, or of numbers with units, by the first rows of a file.
+
+    Returns:
+        The first cell of each, by the column's name.
+
+    Raises:
+        ValueError: If the file is no csv or Parquet file, or lacks a column.
+        OSError: If the file cannot be read.
+    """
+    found = _without_numbers(path, names, table)
+    return {name: texts[0] for name, texts in found.items() if look_like_numbers(texts)}
+
+
+def _without_numbers(path: str | Path, names: Sequence[str], table: Table) -> dict[str, list[str]]:
+    # The different cells of each column without any number in any notation.
     path = Path(path)
     if not _is_text(path):
         with _parquet(path) as file:
             _check_header(path, file.schema_arrow.names, names)
             names = [name for name in names if _may_be_texts(file.schema_arrow.field(name).type)]
         if not names:
-            return []
+            return {}
         chunks = _parquet_chunks(path, [], names)
     else:
         chunks = _csv_chunks(path, names, table.separator)
     chunk = next(chunks, (None, 0.0))[0]
-    return [] if chunk is None else [name for name in names if _are_texts(chunk[name], table)]
+    if chunk is None:
+        return {}
+    found = {name: _texts(chunk[name], table) for name in names}
+    return {name: texts for name, texts in found.items() if texts}
 
 
-def _are_texts(cells: "Series[Any]", table: Table) -> bool:
+def _texts(cells: "Series[Any]", table: Table) -> list[str]:
+    # The different texts of a column, none if there is a number among them.
     texts = [str(cell).strip() for cell in cells.dropna().unique()]
     texts = [
         text for text in texts if text.lower() not in MISSING and not _is_missing(text, table)
@@ -293,10 +318,8 @@ def _are_texts(cells: "Series[Any]", table: Table) -> bool:
     import pandas as pd
 
     if not texts or not np.isnan(_numbers(pd.Series(texts, dtype=str), table)).all():
-        return False
-    if _Fault(0, cells=texts).notation(table):
-        return False
-    return not look_like_numbers(texts)
+        return []
+    return [] if _Fault(0, cells=texts).notation(table) else texts
 
 
 def _may_be_texts(kind: Any) -> bool:
@@ -571,13 +594,13 @@ def _far_above(distinct: Array) -> int:
 
 def usual_separator(path: Path) -> str:
     """Returns what separates the cells of a file of that name: a tab in .tsv, else a comma."""
-    return "\t" if path.suffix == ".tsv" else ","
+    return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
 def _is_text(path: Path) -> bool:
-    if path.suffix not in (*TEXT, ".parquet"):
+    if path.suffix.lower() not in (*TEXT, ".parquet"):
         raise ValueError(f"{path} is no table; allowed: {', '.join(TEXT)}, .parquet")
-    return path.suffix in TEXT
+    return path.suffix.lower() in TEXT
 
 
 def _chunks(

@@ -329,10 +329,12 @@ def test_a_table_is_looked_at_and_the_command_to_type_works(tmp_path, capsys):
             "carat": draw.uniform(0.2, 3, 600).round(2),
             "cut": draw.choice(["Fair", "Ideal"], 600),
             "same": 7,
+            "sold": pd.date_range("2020-01-01", periods=600).strftime("%d.%m.%Y"),
+            "weight": [f"{number / 8} kg" for number in range(600)],
         }
     )
     rows["price"] = 1000 * rows["carat"]
-    path = tmp_path / "my stones.csv"
+    path = tmp_path / "my stones.CSV"
     rows.to_csv(path, index=False, sep=";")
     main(["new", str(path), "--y", "price"])
     printed = capsys.readouterr().out
@@ -341,6 +343,10 @@ def test_a_table_is_looked_at_and_the_command_to_type_works(tmp_path, capsys):
     assert "price (y)" in printed
     assert "left out: id, since column 'id' has 600 different values" in printed
     assert "left out: same, since column 'same' is constant" in printed
+    for name, cell in (("sold", "01.01.2020"), ("weight", "0.0 kg")):
+        assert (
+            f"left out: {name}, since it holds dates, or numbers with units: '{cell}'" in printed
+        )
     (typed,) = re.findall(r"  (symmetry fit .*)", printed)
     words = shlex.split(typed)[1:]
     assert words[words.index("--x") + 1] == "carat,cut"
