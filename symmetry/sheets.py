@@ -251,7 +251,11 @@ def _judged(
         if notation := fault.notation(table):
             raise ValueError(f"{path}: {words}; {notation}")
     if table.bad_rows == "refuse":
-        raise ValueError(f"{path}: {words} (data.bad_rows: drop leaves such rows out)")
+        whole = [repr(name) for name, fault in faults.items() if fault.count == rows]
+        way = "data.bad_rows: drop leaves such rows out"
+        if whole:
+            way = f"choose columns without {', '.join(whole)}"
+        raise ValueError(f"{path}: {words} ({way})")
     if bad_rows == rows:
         raise ValueError(f"{path} has {rows} rows, all with bad cells: {words}")
     if bad_rows > table.most_dropped * rows:

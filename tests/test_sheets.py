@@ -226,6 +226,14 @@ def test_dropping_leaves_out_the_bad_row_alone(written, fault):
     assert len(said) == 1
 
 
+def test_a_column_without_any_number_is_to_be_left_out(written):
+    days = "".join(f"2026-01-{day:02},1,1\n" for day in range(1, 31))
+    with pytest.raises(
+        ValueError, match=r"30 cells of column 'a' .*\(choose columns without 'a'\)"
+    ):
+        read(written("a,b,y\n" + days))
+
+
 def test_where_all_rows_are_bad_nothing_is_left(written):
     with pytest.raises(ValueError, match="has 2 rows, all with bad cells"):
         read(written(HEADER + "x,1,1\n1,,1\n"), **DROP)
