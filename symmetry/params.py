@@ -151,7 +151,7 @@ class StibFlowParams(ModelParams):
 
     Steps that are not given follow the n training rows: a few thousand rows have told all that
     they know when a million still teach. The predictor takes :math:`2500 \sqrt[4]{n / 800}`, at
-    most 5,000, and the flow :math:`\max(2000 \sqrt[4]{n / 800}, n / 12)`, at most 16,000; neither
+    most 5,000, and the flow :math:`\max(2000 \sqrt[4]{n / 800}, n / 8)`, at most 24,000; neither
     takes less than 800 rows do.
     """
 
@@ -177,7 +177,7 @@ class StibFlowParams(ModelParams):
         """Returns the steps of the predictor, as many of a bottleneck, and those of the flow."""
         worth = max(1.0, rows / 800) ** 0.25
         predictor = self.predictor_steps or min(5000, round(2500 * worth))
-        flow = self.steps or min(16_000, max(round(2000 * worth), rows // 12))
+        flow = self.steps or min(24_000, max(round(2000 * worth), rows // 8))
         return [*[predictor] * (2 if self.target_size else 1), flow]
 
 

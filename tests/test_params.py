@@ -139,8 +139,8 @@ def test_steps_that_are_not_given_follow_the_rows():
     block = parse(content).models.stib_flow
     assert block.turn_steps(200) == block.turn_steps(800) == [2500, 2500, 2000]
     assert block.turn_steps(16 * 800) == [5000, 5000, 4000]
-    assert block.turn_steps(120_000) == [5000, 5000, 10_000]
-    assert block.turn_steps(10**7) == block.turn_steps(256 * 800) == [5000, 5000, 16_000]
+    assert block.turn_steps(120_000) == [5000, 5000, 15_000]
+    assert block.turn_steps(10**7) == block.turn_steps(256 * 800) == [5000, 5000, 24_000]
     content["models"]["stib_flow"]["steps"] = 6
     assert parse(content).models.stib_flow.turn_steps(200) == [2500, 2500, 6]
 
