@@ -138,6 +138,7 @@ def training(curves: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
             if curve[metric].notna().any():
                 axes.plot(curve["step"], curve[metric], label=name, color=f"C{place}", lw=1.5)
         axes.set(title=title, xlabel="step", yscale="log")
+        axes.locator_params(axis="x", nbins=5)  # so that long numbers do not touch
         axes.grid(alpha=0.3)
     # Beside the panels, where it covers no curve; all models have the first metric.
     handles, names = panels[0].get_legend_handles_labels()
