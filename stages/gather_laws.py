@@ -58,7 +58,8 @@ def table(cells: pd.DataFrame, controls: Sequence[str]) -> str:
 
     There is a table for each number of rows and noise, with a row a law and a column a method;
     what has not been measured or took too long is a dash. Below each stands how often a method
-    has the smallest error of those that make rows of their own, and what was said of the controls.
+    has the smallest error of those that make rows of their own, on a law with a seed, and what was
+    said of the controls.
     """
     parts = []
     for (rows, noise), some in cells.groupby(SETTING):
@@ -75,7 +76,7 @@ def table(cells: pd.DataFrame, controls: Sequence[str]) -> str:
         parts += [
             f"{rows:,} rows, noise {noise:g}",
             shown.reset_index().to_markdown(index=False, disable_numparse=True),
-            f"Smallest error: {_winners(error.drop(index=controls, errors='ignore'))}.",
+            f"Smallest error: {_winners(some[~some['law'].isin(controls)])}.",
             _said(some[some["law"].isin(controls)]),
         ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -125,9 +126,12 @@ def _said(of_controls: pd.DataFrame) -> str:
     return f"Where there is nothing to find: {'; '.join(said)}." if said else ""
 
 
-def _winners(error: pd.DataFrame) -> str:
-    best = error.drop(columns=NEAREST, errors="ignore").dropna(how="all").idxmin(axis=1)
-    counts = best.value_counts()
+def _winners(some: pd.DataFrame) -> str:
+    # Seed by seed, where there is another to be compared with.
+    makers = some[some["method"] != NEAREST]
+    error = makers.pivot_table(values="error", index=["law", "seed"], columns="method")
+    error = error[error.notna().sum(axis=1) >= min(2, error.shape[1])]
+    counts = error.idxmin(axis=1).value_counts()
     return ", ".join(f"{method} {count}" for method, count in counts.items()) or "none"
 
 

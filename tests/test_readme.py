@@ -40,7 +40,8 @@ def test_the_methods_that_err_least_are_those_of_the_laws():
     laws = pd.read_csv(ROOT / "metrics" / "laws.csv")
     kept = laws[(laws["noise"] == 0.05) & ~laws["law"].isin(["all_of_x", "pure_noise"])]
     own = kept[kept["method"] != "nearest"]
-    errors = own.pivot_table(values="error", index=["law", "rows"], columns="method")
+    errors = own.pivot_table(values="error", index=["law", "rows", "seed"], columns="method")
+    errors = errors[errors.notna().sum(axis=1) > 1]  # where there is another
     best = errors.idxmin(axis=1).value_counts()
     assert f"errs least in {best['stib_flow']} of {len(errors)} cases; in three a walk" in README
     assert best["walk"] == 3
