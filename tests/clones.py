@@ -20,7 +20,7 @@ MODELS = list(yaml.safe_load((ROOT / "params.yaml").read_text())["models"])
 TINY = {
     "data": {"train_rows": 64, "validation_rows": 16, "test_rows": 100},
     "train": {"seeds": 2, "batch_size": 8, "validate_every": 2, "device": "cpu", "threads": 1},
-    "evaluate": {"critic_steps": 2},
+    "evaluate": {"critic_steps": 2, "refine": 2},
     "models": {key: {"steps": 4, "hidden_size": 4, "batch_size": None} for key in MODELS},
 }
 TINY["models"]["stib_flow"]["predictor_steps"] = 4

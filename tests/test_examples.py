@@ -62,7 +62,7 @@ def clone(machine, tools, tmp_path_factory):  # noqa: F811
         if content["data"]["task"] != "file":
             content["data"] |= {"train_rows": 64, "validation_rows": 16, "test_rows": 100}
         content["train"] |= {"seeds": 2, "batch_size": 8, "validate_every": 2, "threads": 1}
-        content["evaluate"] |= {"critic_steps": 2}
+        content["evaluate"] |= {"critic_steps": 2, "refine": 2}
         content["models"]["stib_flow"] |= {"predictor_steps": 4, "steps": 4, "hidden_size": 4}
         text = yaml.safe_dump(content, sort_keys=False)
         (clone.folder / "examples" / name / "params.yaml").write_text(text)
