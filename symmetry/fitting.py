@@ -2,7 +2,7 @@
 
 __all__ = ["device_of", "fit", "history_rows", "learning_rates", "scheduled_weight"]
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -33,6 +33,8 @@ def fit(
     report: Callable[[Progress], None] = lambda progress: None,
     resume: State | None = None,
     threads: int | None = None,
+    watched: Dataset | None = None,
+    until: Sequence[int] | None = None,
 ) -> Model:
     """Builds one model of the sizes of the data and trains all its seeds as params say.
 
@@ -45,6 +47,9 @@ def fit(
         report: Called with the progress after each validation.
         resume: The state of a training with the same arguments to go on from.
         threads: How many threads PyTorch takes from now on; as many as before if left out.
+        watched: Other rows, whose objective is reported, and which select nothing.
+        until: The step at which each turn ends, short of its schedule; see
+            :func:`~symmetry.training.train`.
 
     Returns:
         The trained model, on the device that params choose.
@@ -75,6 +80,8 @@ def fit(
             validate_every=shared.validate_every,
             report=report,
             resume=resume,
+            watched=watched,
+            until=until,
         )
     return model
 

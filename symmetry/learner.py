@@ -3,6 +3,7 @@
 __all__ = ["SymmetryLearner"]
 
 import json
+import math
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
@@ -47,10 +48,13 @@ from symmetry.frames import (
 )
 from symmetry.kinds import Declared, Kind, array_of, possible
 from symmetry.models import Model
+from symmetry.models.flow import StibFlow
 from symmetry.params import Params, for_table
 from symmetry.symmetries import REFINE, partners, path
+from symmetry.training import Progress
 
 FEWEST = 5  # rows to fit: three to train on, one to select, one held out
+SCARCE = 5_000  # rows of which none is spared: those of the verdict are learned from, too
 RESOLUTION = 1e-10  # the least standard deviation, as a share of the mean, that float64 can tell
 POOL = 5_000  # training rows that are kept, for the Z0 of other rows and the spread of the data
 PIECE = 2**16  # rows that are predicted at once,
@@ -88,7 +92,8 @@ class SymmetryLearner(
         seeds: How many copies are trained at once; the best on the validation rows is kept.
         validation_share: The share of the rows that select the weights; at most 20,000.
         test_share: The share of the rows that are held out for ``summary_``, likewise. Copies of
-            a row stay together.
+            a row stay together. Of up to 5,000 rows STIB_FLOW learns once more, with these among
+            them, for as many epochs as all rows held out advised; this model is kept.
         refine: The steps that take a partner back to its level; 0 for none.
         device: Where to train: "auto", "cpu" or "cuda".
         random_state: What all draws come from: a whole number, a RandomState, or None for
@@ -96,9 +101,9 @@ class SymmetryLearner(
 
     Attributes:
         summary_: The figures of :func:`~symmetry.evaluation.evaluate` by their names, of the rows
-            that were held out; errors of columns are in the columns' units, all others as there.
-            Under ``verdict`` it says in words how well the symmetry was found. It has no figures
-            where fewer than 40 rows were held out.
+            that were held out, by a model that never saw them; errors of columns are in the
+            columns' units, all others as there. Under ``verdict`` it says in words how well the
+            symmetry was found. It has no figures where fewer than 40 rows were held out.
         model_: The trained model, of standardised x and y.
         units_: How x and y are standardised, in float64, and the kinds of their columns; those of
             few values are left as they are.
@@ -192,44 +197,70 @@ class SymmetryLearner(
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         rows = self._split(np.column_stack([table, target]))
         _keep_values(rows, table, {at: n for at, n in enumerate(x_names) if n in categories})
-        chosen = rows["train"]
-        kinds = kinds_in(x_names, table, target[:, 0], chosen, categories, declared, hold)
-        of_x = Columns.of(table[chosen], x_names, kinds, resolution=RESOLUTION)
-        of_y = (
-            chosen_class.columns()
-            if chosen_class is not None
-            else Columns.of(target[chosen], y_names, resolution=RESOLUTION)
-        )
-        self.units_ = Units(_unscaled(of_x), of_y, target=chosen_class)
         if hasattr(self, "classes_"):  # of another fit
             del self.classes_
         if chosen_class is not None:
             self.classes_ = array_of(chosen_class.classes)
-        units = Units(
-            _standard(of_x, self.units_.x), _standard(of_y, self.units_.y), target=chosen_class
-        )
-        self.range_ = np.stack([table[chosen].min(0), table[chosen].max(0)])
-        # Standardised here, in float64, so that the model has but to name the columns.
-        parts = {
-            part: Dataset(
-                _standardised(table, self.units_.x, own),
-                _standardised(target, self.units_.y, own),
-                units=units,
+
+        def parts_of(rows: Mapping[str, NDArray[np.intp]]) -> dict[str, Dataset]:
+            # Standardised here, in float64, so that the model has but to name the columns.
+            chosen = rows["train"]
+            kinds = kinds_in(x_names, table, target[:, 0], chosen, categories, declared, hold)
+            of_x = Columns.of(table[chosen], x_names, kinds, resolution=RESOLUTION)
+            of_y = (
+                chosen_class.columns()
+                if chosen_class is not None
+                else Columns.of(target[chosen], y_names, resolution=RESOLUTION)
             )
-            for part, own in rows.items()
-            if len(own)
-        }
-        del X, y, codes, table, target  # of many rows, most of what there is in memory
-        training, validation = parts["train"], parts["validation"]
-        generator = torch.Generator().manual_seed(self.seed_)
-        copies = self._trained(params, training, validation)
-        best = _best(copies, validation, generator)
+            self.units_ = Units(_unscaled(of_x), of_y, target=chosen_class)
+            units = Units(
+                _standard(of_x, self.units_.x), _standard(of_y, self.units_.y), target=chosen_class
+            )
+            self.range_ = np.stack([table[chosen].min(0), table[chosen].max(0)])
+            return {
+                part: Dataset(
+                    _standardised(table, self.units_.x, own),
+                    _standardised(target, self.units_.y, own),
+                    units=units,
+                )
+                for part, own in rows.items()
+                if len(own)
+            }
+
+        parts = parts_of(rows)
         held = len(rows["test"])
+        again = held > 0 and len(table) <= SCARCE and self.model == StibFlow.key
+        del X, y, codes  # of many rows, most of what there is in memory
+        if not again:
+            del table, target
+        generator = torch.Generator().manual_seed(self.seed_)
+        reports: list[Progress] = []
+        watching: dict[str, Any] = (
+            {"watched": parts["test"], "report": reports.append} if again else {}
+        )
+        copies = self._trained(params, parts, **watching)
+        copy = _best(copies, parts["validation"], generator)
+        best = copies.alone(copy)
         if held < FEWEST_ROWS:
             said = f"Not judged: {held} rows were held out, of {FEWEST_ROWS} that it takes."
             self.summary_ = {"verdict": said}
         else:
-            self.summary_ = self._judged(best, parts["test"], training, generator)
+            self.summary_ = self._judged(best, parts["test"], parts["train"], generator)
+        if again:
+            learned = len(parts["train"])
+            rows["train"] = np.concatenate([rows["train"], rows.pop("test")])
+            held_out = {part: len(parts[part]) for part in ("validation", "test")}
+            parts = parts_of(rows)
+            steps = params.models.block(self.model).turn_steps
+            best_steps = _best_steps(reports, copy, steps(learned), **held_out)
+            until = [
+                min(length, round(step * len(parts["train"]) / learned))
+                for step, length in zip(best_steps, steps(len(parts["train"])), strict=True)
+            ]
+            alone = params.train.model_copy(update={"seeds": 1})
+            params = params.model_copy(update={"train": alone})
+            best = self._trained(params, parts, seed=self.seed_ + copy, until=until)
+        training = parts["train"]
         kept = torch.randperm(len(training), generator=generator)[:POOL].numpy()
         self._pool = _float32(training.x[kept])
         self.model_ = best.cpu()
@@ -420,12 +451,16 @@ class SymmetryLearner(
             )
         _check_count("refine", self.refine, 0)
 
-    def _trained(self, params: Params, training: Dataset, validation: Dataset) -> Model:
+    def _trained(
+        self, params: Params, parts: Mapping[str, Dataset], *, seed: int | None = None, **how: Any
+    ) -> Model:
         # A thread a copy: its small products take longer shared out among threads than alone.
         threads = torch.get_num_threads()
         few = min(threads, params.train.seeds)
+        seed = self.seed_ if seed is None else seed
+        known = parts["train"], parts["validation"]
         try:
-            return fit(self.model, params, training, validation, seed=self.seed_, threads=few)
+            return fit(self.model, params, *known, seed=seed, threads=few, **how)
         finally:
             torch.set_num_threads(threads)
 
@@ -537,8 +572,8 @@ class SymmetryLearner(
         return in_values(values, kinds, X, index)
 
 
-def _best(model: Model, validation: Dataset, generator: torch.Generator) -> Model:
-    # Of the copies the one that does best on the validation rows, alone.
+def _best(model: Model, validation: Dataset, generator: torch.Generator) -> int:
+    # Of the copies the one that does best on the validation rows.
     stack = model.sizes.stack
     noise = torch.randn(stack, len(validation), model.noise_size, generator=generator)
     x, y, noise = (
@@ -546,8 +581,22 @@ def _best(model: Model, validation: Dataset, generator: torch.Generator) -> Mode
         for rows in (_float32(validation.x), _float32(validation.y), noise)
     )
     with torch.no_grad():
-        copy = int(model.objective(model.terms(x, y, noise)).argmin())
-    return model.alone(copy)
+        return int(model.objective(model.terms(x, y, noise)).argmin())
+
+
+def _best_steps(
+    reports: Sequence[Progress], copy: int, steps: Sequence[int], validation: int, test: int
+) -> list[int]:
+    # The step of each turn after which a copy fits all rows held out best. Rows of validation are
+    # few, and with noise in y the best step by them alone is one by chance.
+    best, lowest = list(steps), [math.inf] * len(steps)
+    for progress in reports:
+        assert progress.watched is not None
+        error = float(validation * progress.own[copy] + test * progress.watched[copy])
+        if error < lowest[progress.turn]:
+            lowest[progress.turn] = error
+            best[progress.turn] = progress.step - sum(steps[: progress.turn])
+    return best
 
 
 def _names(y: Any) -> list[str]:

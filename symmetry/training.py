@@ -57,15 +57,21 @@ class Progress:
 
     Arguments:
         step: The number of steps done.
+        turn: The number of the turn, from 0.
         train: The batch's loss terms, each with shape (S,).
         validation: The validation set's loss terms, objective, and mean absolute errors, each
             with shape (S,).
+        own: The objective of the turn's own terms on the validation set, with shape (S,).
+        watched: The same on the rows that are watched, if any are.
         state: Gathers what the training can be resumed from; good until the next step.
     """
 
     step: int
+    turn: int
     train: Mapping[str, Tensor]
     validation: Mapping[str, Tensor]
+    own: Tensor
+    watched: Tensor | None
     state: Callable[[], State]
 
 
@@ -84,6 +90,8 @@ def train(
     validate_every: int,
     report: Callable[[Progress], None] = lambda progress: None,
     resume: State | None = None,
+    watched: Dataset | None = None,
+    until: Sequence[int] | None = None,
 ) -> None:
     """Trains a model in place and leaves it with its best validated weights.
 
@@ -109,6 +117,9 @@ def train(
         report: Called with the progress after each validation.
         resume: The state of a training with the same arguments to go on from, with the same bits
             as if it had never stopped; from scratch if left out.
+        watched: Other rows, whose objective is reported, and which select nothing.
+        until: The step at which each turn ends, short of its schedule, with the weights that
+            then stand; if left out each goes on to its end and validation selects.
 
     Raises:
         ValueError: If there are fewer training rows than a batch takes, or the steps or the
@@ -133,15 +144,10 @@ def train(
     device = next(model.parameters()).device
     x, y = _to(device, training)
     held = _to(device, validation)
-    validation_batch = (
-        *(rows.expand(len(seeds), -1, -1) for rows in _standardised(model, *held)),
-        torch.stack(
-            [
-                torch.randn(len(validation), model.noise_size, generator=generator)
-                for generator in generators
-            ]
-        ).to(device),
-    )
+    validation_batch = _batch(model, held, generators)
+    # Noise of their own, so that nothing else changes where rows are watched.
+    aside = [torch.Generator().manual_seed(seed) for seed in seeds]
+    watched_batch = None if watched is None else _batch(model, _to(device, watched), aside)
     copies = [
         _Batches(generator, len(training), batch_size, model.noise_size)
         for generator in generators
@@ -154,8 +160,10 @@ def train(
         for batches, epoch in zip(copies, resume["epoch"], strict=True):
             batches.go_to(epoch, int(resume["taken"]))
 
-    for turn, begin, length in zip(turns, accumulate(steps, initial=0), steps, strict=False):
-        end = begin + length
+    for number, (turn, begin, length) in enumerate(
+        zip(turns, accumulate(steps, initial=0), steps, strict=False)
+    ):
+        end = begin + (length if until is None else until[number])
         if first >= end:
             continue
         _fill(model, best)
@@ -163,7 +171,7 @@ def train(
         rates = {name: learning_rates[name] for name in turn.players}
         optimizers = {name: Adam(players[name]) for name in rates}
         average = _Average([p for name in rates for p in players[name]], averaging)
-        stops = set(_stops(length, validate_every))
+        stops = set(_stops(length, validate_every) if until is None else [until[number]])
         lowest = torch.full((len(seeds),), torch.inf, device=device)
         if resume is not None and first > begin:
             _restore(resume, "model", _tensors(model))
@@ -191,6 +199,11 @@ def train(
                     errors = model.mean_absolute_errors(*validation_batch[:2])
                     objective = model.objective(validated)
                     own = model.objective({name: validated[name] for name in turn.terms})
+                    beside = (
+                        None
+                        if watched_batch is None
+                        else model.objective(model.terms(*watched_batch, turn.terms))
+                    )
                     better = own < lowest
                     lowest = torch.where(better, own, lowest)
                     for name, value in model.named_parameters():
@@ -225,8 +238,11 @@ def train(
                 report(
                     Progress(
                         step + 1,
+                        number,
                         {name: value.detach() for name, value in terms.items()},
                         {**validated, "objective": objective, **errors},
+                        own,
+                        beside,
                         state,
                     )
                 )
@@ -248,6 +264,18 @@ def _to(device: torch.device, dataset: Dataset) -> tuple[Tensor, Tensor]:
         torch.as_tensor(dataset.x, dtype=torch.float32, device=device),
         torch.as_tensor(dataset.y, dtype=torch.float32, device=device),
     )
+
+
+def _batch(
+    model: Model, held: tuple[Tensor, Tensor], generators: Sequence[torch.Generator]
+) -> tuple[Tensor, Tensor, Tensor]:
+    # Rows that are held out as one batch of all copies, with noise that stays the same.
+    x, y = (rows.expand(len(generators), -1, -1) for rows in _standardised(model, *held))
+    noise = [
+        torch.randn(len(held[0]), model.noise_size, generator=generator)
+        for generator in generators
+    ]
+    return x, y, torch.stack(noise).to(x.device)
 
 
 def _standardised(model: Model, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -122,7 +122,7 @@ def test_threads_are_as_many_as_asked_for_or_stay():
 
 def test_a_history_has_a_row_a_seed_of_six_digits():
     validation = {"kl": torch.tensor([1.23456789, 2e-7]), "x": torch.tensor([0.5, 123456.7])}
-    assert history_rows(Progress(20, {}, validation, dict)) == [
+    assert history_rows(Progress(20, 0, {}, validation, torch.ones(2), None, dict)) == [
         {"step": 20, "seed": 0, "kl": 1.23457, "x": 0.5},
         {"step": 20, "seed": 1, "kl": 2e-7, "x": 123457.0},
     ]

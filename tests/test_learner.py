@@ -22,6 +22,7 @@ from symmetry.artifacts import read_tensors, write_tensors
 from symmetry.checkpoints import save
 from symmetry.learner import SymmetryLearner
 from symmetry.models import MODELS
+from symmetry.training import Progress
 
 SHORT = {"steps": 20, "predictor_steps": 60, "hidden_size": 16}
 WITHOUT_Y = ("cvae", "cvib")
@@ -106,23 +107,86 @@ def test_the_summary_tells_of_rows_that_it_held_out(trained, monkeypatch):
     # In the unit of y, beside the same in standard deviations of y.
     assert summary["y_mae.force"] == pytest.approx(summary["y_mae"] * Y.std(), rel=0.05)
 
-    seen = {}
-    for name in ("fit", "evaluate"):
-        monkeypatch.setattr(module, name, spy(seen, name, getattr(module, name)))
+    seen = spied(monkeypatch)
     x = np.repeat(X[:300], 2, 0)  # each row twice
-    short().fit(x, np.repeat(Y[:300], 2))
-    parts = [seen["fit"][2], seen["fit"][3], seen["evaluate"][1]]
+    learner = short().fit(x, np.repeat(Y[:300], 2))
+    judged, evaluated, kept = seen
+    parts = [*judged[2:4], evaluated[1]]
     assert sum(map(len, parts)) == 600
     rows = [set(map(tuple, part.x.tolist())) for part in parts]
     assert sum(map(len, rows)) == len(set.union(*rows)) == 300
 
+    # Then it learns from the rows of the verdict, too; those of validation it never sees.
+    assert len(kept[2]) == len(judged[2]) + len(evaluated[1])
+    assert len(kept[3]) == len(judged[3])
+    learned, unseen = (set(map(tuple, part.x.tolist())) for part in kept[2:4])
+    assert len(learned | unseen) == len(learned) + len(unseen) == 300
+    assert (learner.range_ == [X[:300].min(0), X[:300].max(0)]).sum() >= 3
 
-def spy(seen, name, call):
-    def calling(*arguments, **keywords):
-        seen[name] = arguments
-        return call(*arguments, **keywords)
 
-    return calling
+def spied(monkeypatch):
+    """Notes what a learner's trainings and evaluations are called with, in their order."""
+    seen = []
+    for name in ("fit", "evaluate"):
+        call = getattr(module, name)
+
+        def calling(*arguments, call=call, **keywords):
+            seen.append(arguments)
+            return call(*arguments, **keywords)
+
+        monkeypatch.setattr(module, name, calling)
+    return seen
+
+
+def test_few_rows_are_learned_from_again_for_as_many_epochs_as_those_held_out_advised(monkeypatch):
+    calls = []
+
+    def watched(*arguments, until=None, **keywords):
+        calls.append((arguments[1], keywords["seed"], until))
+        return fit_model(*arguments, until=until, **keywords)
+
+    fit_model = module.fit
+    monkeypatch.setattr(module, "fit", watched)
+    rows, y = table(400, seed=4)
+    noisy = y + 3 * y.std() * default_rng(0).normal(size=400)  # soon learned by heart
+    params = {"steps": 300, "predictor_steps": 400, "hidden_size": 32}
+    learner = SymmetryLearner(params=params, seeds=2, random_state=0).fit(rows, noisy)
+    (first, seed, none), (second, own_seed, until) = calls
+    assert none is None
+    assert (first.train.seeds, second.train.seeds) == (2, 1)
+    assert own_seed - seed in (0, 1)
+    assert 0 < until[0] < 200, "a regression on noise is best after few steps"
+    assert until[1] <= 300
+    assert learner.model_.sizes.stack == 1
+
+    calls.clear()
+    monkeypatch.setattr(module, "SCARCE", 399)
+    judged_alone = SymmetryLearner(params=params, seeds=2, random_state=0).fit(rows, noisy)
+    assert len(calls) == 1, "many rows are learned from once"
+    assert judged_alone.summary_ == learner.summary_
+    assert not np.array_equal(judged_alone.predict(rows), learner.predict(rows))
+
+    calls.clear()
+    monkeypatch.setattr(module, "SCARCE", 400)
+    short("vae").fit(rows, y)
+    short(test_share=0).fit(rows, y)
+    assert len(calls) == 2, "other models once, and where no row was held out for the verdict"
+
+
+def test_the_best_step_of_a_turn_is_that_of_all_rows_held_out():
+    def progress(step, turn, own, watched):
+        return Progress(step, turn, {}, {}, torch.tensor(own), torch.tensor(watched), dict)
+
+    reports = [
+        progress(10, 0, [3.0, 1.0], [3.0, 1.0]),
+        progress(20, 0, [2.0, 2.0], [2.0, 2.0]),
+        progress(30, 0, [1.0, 3.0], [2.4, 3.0]),  # one row of validation, two that are watched
+        progress(40, 1, [9.0, 9.0], [9.0, 9.0]),
+        progress(50, 1, [9.5, 8.5], [9.5, 8.5]),
+    ]
+    assert module._best_steps(reports, 0, [30, 20], validation=1, test=2) == [30, 10]
+    assert module._best_steps(reports, 0, [30, 20], validation=1, test=3) == [20, 10]
+    assert module._best_steps(reports, 1, [30, 20], validation=1, test=2) == [10, 20]
 
 
 @pytest.mark.parametrize(("rows", "test_share"), [(190, 0.2), (20, 0.2), (100, 0)])

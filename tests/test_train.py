@@ -189,7 +189,7 @@ def test_writing_checkpoints_takes_a_fiftieth_of_the_time(monkeypatch):
     def fit(*_, report, **__):
         for step in range(10_000):
             now[0] += 1
-            report(Progress(step, {}, {}, dict))
+            report(Progress(step, 0, {}, {}, torch.ones(1), None, dict))
 
     monkeypatch.setattr(stage, "WORTH", 50)
     monkeypatch.setattr(stage, "monotonic", lambda: now[0])

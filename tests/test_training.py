@@ -466,6 +466,48 @@ def test_all_turns_begin_their_schedules_anew():
         assert shares == [0, 0.25, 0.5, 0.75]
 
 
+@every_model
+def test_rows_that_are_watched_are_told_of_and_change_nothing(key):
+    plain, watching = build(key), build(key)
+    reports = []
+    fit(plain)
+    fit(watching, report=reports.append, watched=VALIDATION)
+    assert_same_bits(copied(plain), copied(watching))
+    for progress in reports:
+        terms = watching.turns()[progress.turn].terms
+        own = watching.objective({name: progress.validation[name] for name in terms})
+        torch.testing.assert_close(progress.own, own)
+        # The same rows, with other noise.
+        torch.testing.assert_close(progress.watched, own, rtol=0.3, atol=0.05)
+    assert {progress.turn for progress in reports} == set(range(len(watching.turns())))
+
+    fit(build(key), report=reports.append)
+    assert reports[-1].watched is None
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_a_turn_that_ends_short_of_its_schedule_keeps_what_then_stands(averaging):
+    shares, reports = [], []
+    model = build("stib_flow")
+    players = {player: constant(0.5) for player in model.players()}
+    rates = {**players, "flow": lambda done: shares.append(done) or 0.5}
+
+    def kept(**changes):
+        # With a rate too high, so that what stands is not what validation would have chosen.
+        model = build("stib_flow")
+        fit(model, rates=rates, averaging=averaging, validate_every=1, **changes)
+        return copied(model)
+
+    ended = kept(until=[3, 5, 7], report=reports.append)
+    assert [progress.step for progress in reports] == [3, 12 + 5, 24 + 7]
+    assert shares == [step / 12 for step in range(7)]
+    again = kept(until=[3, 5, 7], validation=spiral(100, default_rng(7)))
+    predictor = of_players(model, ("predictor",))
+    assert_same_bits({name: ended[name] for name in predictor}, again)
+    longer = kept(until=[4, 5, 7])
+    assert all(not torch.equal(ended[name], longer[name]) for name in predictor)
+
+
 class Slope(Model):
     """Has one weight a copy, whose gradient is 1 wherever it is: Adam's steps are its rate."""
 
