@@ -8,7 +8,7 @@ from pathlib import Path
 
 from symmetry.data import Array, Table
 from symmetry.kinds import Kind, kind_of
-from symmetry.sheets import Values, quantity_columns, read_names, read_sheet, text_columns
+from symmetry.sheets import Values, read_names, read_sheet, text_columns, unusable_columns
 
 SEPARATORS = ",;\t|"
 SHOWN = 6  # values of a category
@@ -54,10 +54,7 @@ def look(
     left = {}
     if not x:
         x_names = [name for name in names if name not in y]
-        left = {
-            name: f"it holds dates, or numbers with units: {cell!r}"
-            for name, cell in quantity_columns(path, x_names, table).items()
-        }
+        left = unusable_columns(path, x_names, table)
     chosen = [*(x or [name for name in x_names if name not in left]), *y]
     values = {name: Values() for name in text_columns(path, chosen, table)}
     sheet = read_sheet(path, chosen, table, categories=values)

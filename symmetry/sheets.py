@@ -9,11 +9,11 @@ __all__ = [
     "Sheet",
     "Values",
     "far_values",
-    "quantity_columns",
     "read_names",
     "read_pieces",
     "read_sheet",
     "text_columns",
+    "unusable_columns",
     "usual_separator",
     "values_of",
     "write_pieces",
@@ -251,7 +251,12 @@ def _judged(
         if notation := fault.notation(table):
             raise ValueError(f"{path}: {words}; {notation}")
     if table.bad_rows == "refuse":
-        whole = [repr(name) for name, fault in faults.items() if fault.count == rows]
+        # What a learned model knows as a category, it cannot do without.
+        whole = [
+            repr(name)
+            for name, fault in faults.items()
+            if fault.count == rows and not fault.is_text
+        ]
         way = "data.bad_rows: drop leaves such rows out"
         if whole:
             way = f"choose columns without {', '.join(whole)}"
@@ -280,18 +285,30 @@ def text_columns(path: str | Path, names: Sequence[str], table: Table) -> list[s
     return [name for name, texts in found.items() if not look_like_numbers(texts)]
 
 
-def quantity_columns(path: str | Path, names: Sequence[str], table: Table) -> dict[str, str]:
-    """Finds columns of dates, or of numbers with units, by the first rows of a file.
+def unusable_columns(path: str | Path, names: Sequence[str], table: Table) -> dict[str, str]:
+    """Finds columns of dates, or of numbers with units, by the first rows of a file, and those of
+    Parquet whose type is neither that of numbers nor of texts.
 
     Returns:
-        The first cell of each, by the column's name.
+        Why each cannot be used, by the column's name.
 
     Raises:
         ValueError: If the file is no csv or Parquet file, or lacks a column.
         OSError: If the file cannot be read.
     """
-    found = _without_numbers(path, names, table)
-    return {name: texts[0] for name, texts in found.items() if look_like_numbers(texts)}
+    found = {
+        name: f"it holds dates, or numbers with units: {texts[0]!r}"
+        for name, texts in _without_numbers(path, names, table).items()
+        if look_like_numbers(texts)
+    }
+    if _is_text(path := Path(path)):
+        return found
+    with _parquet(path) as file:
+        types = {name: file.schema_arrow.field(name).type for name in names}
+    for name, kind in types.items():
+        if not (_may_be_texts(kind) or _is_number(kind)):
+            found[name] = f"it is of type {kind}"
+    return found
 
 
 def _without_numbers(path: str | Path, names: Sequence[str], table: Table) -> dict[str, list[str]]:
@@ -332,6 +349,14 @@ def _may_be_texts(kind: Any) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     return pa.types.is_boolean(kind) or any(test(kind) for test in tests)
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    return any(test(kind) for test in tests)
 
 
 def read_names(path: str | Path, table: Table) -> list[str]:
@@ -772,6 +797,6 @@ def _arrow_type(path: Path, column: Any, label: bool) -> Any:
         return pa.string()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if _is_number(kind):
         return pa.float64()
     raise ValueError(f"{path}: column {column.name!r} is of type {column.type}; give numbers")

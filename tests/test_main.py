@@ -356,6 +356,30 @@ def test_a_table_is_looked_at_and_the_command_to_type_works(tmp_path, capsys):
     assert SymmetryLearner.load(tmp_path / "l.safetensors").units_.x.names == ("carat", "cut")
 
 
+def test_columns_of_parquet_that_hold_neither_numbers_nor_texts_are_left_out(tmp_path, capsys):
+    draw = np.random.default_rng(0)
+    rows = pd.DataFrame({"mass": draw.uniform(1, 3, 300), "material": ["iron", "zinc"] * 150})
+    when = pd.date_range("2020-01-01", periods=300)
+    others = {
+        "timestamp": when,
+        "duration": when - when[0],
+        "date32": when.date,
+        "binary": [b"a", b"b"] * 150,
+        "list": [[1, 2]] * 300,
+    }
+    rows["force"] = 2 * rows["mass"]
+    path = tmp_path / "table.parquet"
+    rows.assign(**others).to_parquet(path)
+    main(["new", str(path), "--y", "force"])
+    printed = capsys.readouterr().out
+    for name in others:
+        assert re.search(rf"left out: {name}, since it is of type {name}", printed)
+    assert "--x mass,material -o" in printed
+    # One that is asked for is no column to leave out.
+    said = refusal(main, ["new", str(path), "--y", "timestamp"])
+    assert "column 'timestamp' is of type timestamp" in said
+
+
 def test_a_table_without_the_y_that_is_named_is_refused_with_its_columns(fitted):
     said = refusal(main, ["new", str(fitted[0]), "--y", "q"])
     assert "has no column 'q'; it has 'mass', 'acceleration', 'force'" in said

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from symmetry.data import Table
-from symmetry.sheets import far_values, read_names, read_pieces, read_sheet, write_pieces
+from symmetry.sheets import Values, far_values, read_names, read_pieces, read_sheet, write_pieces
 
 HEADER = "a,b,c\n"
 ROWS = "".join(f"{i},{i / 2},{i * i}\n" for i in range(5))
@@ -232,6 +232,12 @@ def test_a_column_without_any_number_is_to_be_left_out(written):
         ValueError, match=r"30 cells of column 'a' .*\(choose columns without 'a'\)"
     ):
         read(written("a,b,y\n" + days))
+
+
+def test_a_category_that_a_model_knows_is_not_to_be_left_out_though_no_value_is_known(written):
+    path = written("a,b,y\n" + "tin,1,1\n" * 3)
+    with pytest.raises(ValueError, match=r"3 cells of column 'a' are none of its values.*drop"):
+        read_sheet(path, ["a", "b"], Table(), categories={"a": Values(["iron", "zinc"], True)})
 
 
 def test_where_all_rows_are_bad_nothing_is_left(written):
