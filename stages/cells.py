@@ -224,7 +224,9 @@ def _code(place: Path, *modules: str) -> str:
         if found.__file__  # type: ignore[attr-defined]
     )
     homes = packages_distributions()
-    used = {name.partition(".")[0] for name in finder.badmodules} & homes.keys()
+    # This package itself is told by its files, whether it is installed or not.
+    own = {name.partition(".")[0] for name in finder.modules}
+    used = ({name.partition(".")[0] for name in finder.badmodules} - own) & homes.keys()
     packages = sorted({home for name in used for home in homes[name]})
     return digest(files, [*modules, *(f"{package} {version(package)}" for package in packages)])
 

@@ -124,6 +124,11 @@ def test_a_digest_covers_settings_code_and_packages(tmp_path, monkeypatch):
     assert found({"b": 2, "a": 1}) == before
     assert found({"a": 1, "b": 3}) != before
     assert found({"a": 1, "b": 2}, version="2") != before
+    (package / "work.py").write_text("from own import used, made_by_getattr")
+    before = found({"a": 1, "b": 2})
+    homes = cells.packages_distributions() | {"own": ["own-package"]}
+    monkeypatch.setattr(cells, "packages_distributions", lambda: homes)
+    assert found({"a": 1, "b": 2}) == before, "installed or not, it is told by its files"
     (package / "used.py").write_text("import numpy, torch")
     assert found({"a": 1, "b": 2}) != before
     cells._code.cache_clear()
