@@ -193,7 +193,6 @@ def information(histories: Mapping[str, tuple[str, pd.DataFrame]]) -> Figure:
                 # An unbiased estimate of none may be below zero, where a log scale has no place.
                 axes.plot(copy["step"], copy[metric].clip(lower=1e-4), label=f"seed {seed}")
             axes.set(title=f"{name}: {title}", xlabel="step", yscale="log")
-            axes.locator_params(axis="x", nbins=5)  # so that long numbers do not touch
             axes.grid(alpha=0.3)
     if histories:
         grid[0, 0].legend(fontsize=8)
