@@ -202,10 +202,12 @@ class SymmetryLearner(
         if chosen_class is not None:
             self.classes_ = array_of(chosen_class.classes)
 
+        # Once, since it puts the places of categories in the table in another order.
+        kinds = kinds_in(x_names, table, target[:, 0], rows["train"], categories, declared, hold)
+
         def parts_of(rows: Mapping[str, NDArray[np.intp]]) -> dict[str, Dataset]:
             # Standardised here, in float64, so that the model has but to name the columns.
             chosen = rows["train"]
-            kinds = kinds_in(x_names, table, target[:, 0], chosen, categories, declared, hold)
             of_x = Columns.of(table[chosen], x_names, kinds, resolution=RESOLUTION)
             of_y = (
                 chosen_class.columns()
