@@ -3,10 +3,10 @@
 __all__ = ["Adam"]
 
 from collections.abc import Iterable
+from itertools import compress
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
 
 class Adam:
@@ -16,8 +16,9 @@ class Adam:
         \theta \leftarrow \theta - \text{rate} \cdot
         \frac{m / (1 - 0.9^t)}{\sqrt{v / (1 - 0.999^t)} + 10^{-8}}
 
-    It takes the steps of :class:`torch.optim.Adam`, bit for bit, but that class loads PyTorch's
-    compiler: for a second, as long as a small table takes to be learned.
+    It takes the steps of :class:`torch.optim.Adam`, bit for bit, by the same kernel. That class
+    loads PyTorch's compiler: for a second, as long as a small table takes to be learned. And it
+    counts each parameter's steps by an operation of its own, a fiftieth of a step of STIB.
 
     Arguments:
         parameters: The parameters, on one device. One without a gradient stays where it is.
@@ -31,29 +32,23 @@ class Adam:
         self.parameters = list(parameters)
         self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
-        self.steps = [parameter.new_zeros(()) for parameter in self.parameters]
+        self.counts = self.parameters[0].new_zeros(len(self.parameters))
+        self.steps = self.counts.unbind()
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Takes a step."""
-        moved = [
-            (parameter, parameter.grad, *moments)
-            for parameter, *moments in zip(
-                self.parameters, self.means, self.squares, self.steps, strict=True
-            )
-            if parameter.grad is not None
-        ]
-        if not moved:
+        moves = [parameter.grad is not None for parameter in self.parameters]
+        if not any(moves):
             return
-        parameters, gradients, means, squares, steps = map(list, zip(*moved, strict=True))
-        adam(
-            parameters,
-            gradients,
-            means,
-            squares,
+        self.counts += self.counts.new_tensor(moves)
+        torch._fused_adam_(
+            list(compress(self.parameters, moves)),
+            [parameter.grad for parameter in self.parameters if parameter.grad is not None],
+            list(compress(self.means, moves)),
+            list(compress(self.squares, moves)),
             [],
-            steps,
-            fused=True,
+            list(compress(self.steps, moves)),
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,

@@ -141,7 +141,8 @@ def train(
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     initialise(model, generators, model.decoders(), bias_scale)
     model.train()
-    device = next(model.parameters()).device
+    parameters = list(model.parameters())
+    device = parameters[0].device
     x, y = _to(device, training)
     held = _to(device, validation)
     validation_batch = _batch(model, held, generators)
@@ -187,7 +188,8 @@ def train(
             )
             # Batch by batch: of many rows there is no second copy in memory.
             terms = model.terms(*_standardised(model, x[rows], y[rows]), noise, turn.terms)
-            model.zero_grad()
+            for parameter in parameters:
+                parameter.grad = None
             model.loss(terms, scheduled_weight(done)).sum().backward()  # type: ignore[no-untyped-call]
             for name, optimizer in optimizers.items():
                 optimizer.step(rates[name](done))

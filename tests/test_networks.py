@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from symmetry.networks import CACHED, MLP, Linear, RunningMean, initialise, pieces_of
+from symmetry.networks import CACHED, MLP, THIN, Linear, RunningMean, initialise, pieces_of
 
 SIZES = {"in_features": 3, "out_features": 2, "hidden_units": 5}
 
@@ -64,6 +64,36 @@ def test_many_rows_are_mapped_in_pieces_and_come_back_in_their_order():
             in_pieces = mlp(x)
         torch.testing.assert_close(in_pieces, mlp(x).detach())
     assert len(pieces_of(torch.empty(1, 3 * CACHED, 1, device="meta"))) == 1
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("out_features", [1, THIN, THIN + 1])
+def test_gradients_of_few_columns_may_be_differentiated_again(out_features, bias):
+    layer = Linear(2, 4, out_features, bias).double()
+    torch.manual_seed(0)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
+
+    def mapped(x, *parameters):
+        names = [name for name, _ in layer.named_parameters()]
+        named = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(layer, named, (x,))
+
+    inputs = (x, *layer.parameters())
+    assert torch.autograd.gradcheck(mapped, inputs)
+    assert torch.autograd.gradgradcheck(mapped, inputs)
+
+
+@pytest.mark.parametrize("out_features", [THIN, THIN + 1])
+def test_a_layer_that_is_frozen_gets_no_gradient(out_features):
+    layer = Linear(1, 4, out_features)
+    layer.weight.requires_grad_(False)
+    x = torch.ones(1, 5, 4, requires_grad=True)
+    layer(x).sum().backward()
+    assert layer.weight.grad is None
+    assert x.grad is not None
+    assert layer.bias.grad is not None
 
 
 def assert_uniform(values, bound):
