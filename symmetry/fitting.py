@@ -2,9 +2,6 @@
 
 __all__ = ["device_of", "fit", "history_rows", "learning_rates", "scheduled_weight"]
 
-import ctypes
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -23,9 +20,6 @@ from symmetry.params import (
 from symmetry.training import Progress, Schedule, State, cosine, geometric, train
 
 ALIGNING = 0.3  # the share of its turn in which a bottleneck comes to learn y
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h of glibc has them
-LARGE = 2**25  # bytes, the most there may be: a block above them goes back once it is free
-KEPT = 2**28  # bytes at most that are free and kept for the next step
 WARMUP = 0.03  # the share of a turn of STIB_FLOW in which its learning rate rises
 
 
@@ -70,7 +64,7 @@ def fit(
         torch.set_num_threads(threads)
     device = device_of(shared)
     sizes = Sizes(shared.seeds, training.x.shape[1], training.y.shape[1], **own.sizes())
-    with _memory_kept(), _without_denormals():
+    with _without_denormals():
         model = MODELS[key](sizes, own.weights(), training.units).to(device)
         train(
             model,
@@ -90,24 +84,6 @@ def fit(
             until=until,
         )
     return model
-
-
-@contextmanager
-def _memory_kept() -> Iterator[None]:
-    # What a step frees the next one takes again. In between glibc would give it back, and each
-    # page that comes again costs: a thirtieth of a step of STIB. What the user has set wins.
-    # Afterwards all that is free is given back.
-    glibc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    chosen = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    if glibc is None or chosen or not hasattr(glibc, "mallopt"):
-        yield
-        return
-    glibc.mallopt(M_MMAP_THRESHOLD, LARGE)
-    glibc.mallopt(M_TRIM_THRESHOLD, KEPT)
-    try:
-        yield
-    finally:
-        glibc.malloc_trim(0)
 
 
 @contextmanager

@@ -1,10 +1,7 @@
 """Fitting by params: the same training as by hand, and what a history keeps of it."""
 
-import ctypes
-import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -196,39 +193,3 @@ def test_all_threads_of_a_new_process_count_them_as_zero():
     )
     supported = torch.set_flush_denormal(False)
     assert (int(found.stdout) == 0) is supported
-
-
-# ---- Memory ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("environment", "platform", "called"),
-    [
-        ({}, "linux", ["mallopt", "mallopt", "malloc_trim"]),
-        ({}, "darwin", []),
-        ({"MALLOC_TRIM_THRESHOLD_": "1000"}, "linux", []),
-        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_max=0"}, "linux", []),
-    ],
-)
-def test_memory_is_kept_for_the_next_step_and_given_back(
-    environment, platform, called, monkeypatch
-):
-    calls = []
-    allocator = SimpleNamespace(
-        mallopt=lambda *of: calls.append("mallopt"),
-        malloc_trim=lambda *of: calls.append("malloc_trim"),
-    )
-    for name in [*os.environ]:
-        if name.startswith(("MALLOC_", "GLIBC_TUNABLES")):
-            monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: allocator)
-    fit("vae", read_params({"models": {"vae": {"steps": 2}}}), TRAINING, VALIDATION)
-    assert calls == called
-
-
-def test_where_the_allocator_is_another_one_it_trains_all_the_same(monkeypatch):
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
-    fit("vae", read_params({"models": {"vae": {"steps": 2}}}), TRAINING, VALIDATION)
