@@ -21,6 +21,7 @@ from symmetry.training import Progress, Schedule, State, cosine, geometric, trai
 
 ALIGNING = 0.3  # the share of its turn in which a bottleneck comes to learn y
 WARMUP = 0.03  # the share of a turn of STIB_FLOW in which its learning rate rises
+LARGEST = 31 * 2**20  # bytes: of larger blocks glibc learns nothing
 
 
 def fit(
@@ -62,6 +63,9 @@ def fit(
     shared, own = params.train, params.models.block(key)
     if threads is not None:
         torch.set_num_threads(threads)
+    # glibc gives free memory back to the system and takes it anew, hundreds of pages a step, until a
+    # block as large as a step's memory was freed once: a million rows, or this one, never written.
+    torch.empty(LARGEST, dtype=torch.uint8)
     device = device_of(shared)
     sizes = Sizes(shared.seeds, training.x.shape[1], training.y.shape[1], **own.sizes())
     with _without_denormals():

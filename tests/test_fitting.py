@@ -1,7 +1,9 @@
 """Fitting by params: the same training as by hand, and what a history keeps of it."""
 
+import os
 import subprocess
 import sys
+from platform import libc_ver
 
 import pytest
 import torch
@@ -193,3 +195,52 @@ def test_all_threads_of_a_new_process_count_them_as_zero():
     )
     supported = torch.set_flush_denormal(False)
     assert (int(found.stdout) == 0) is supported
+
+
+# ---- Memory ------------------------------------------------------------------------------------
+
+# Prints how many pages of memory the system gave to the later steps of a training on few rows.
+PAGES = """
+import sys
+from resource import RUSAGE_SELF, getrusage
+
+import yaml
+from numpy.random import default_rng
+
+from symmetry.fitting import fit
+from symmetry.params import parse
+from symmetry.tasks.spiral import spiral
+
+pages = {}
+
+
+def report(progress):
+    pages[progress.step] = getrusage(RUSAGE_SELF).ru_minflt
+
+
+training, validation = spiral(1000, default_rng(0)), spiral(100, default_rng(1))
+fit("stib", parse(yaml.safe_load(sys.stdin)), training, validation, report=report, threads=1)
+late = max(pages)
+early = max(step for step in pages if step < late)
+print((pages[late] - pages[early]) / (late - early))
+"""
+
+
+@pytest.mark.skipif(libc_ver()[0] != "glibc", reason="another allocator")
+def test_the_memory_of_a_step_is_kept_for_the_next():
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    merge(content, {"models": {"stib": {"steps": 60}}, "train": {"validate_every": 30}})
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"))
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", PAGES],
+        input=yaml.safe_dump(content),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(found.stdout) < 30  # hundreds, where glibc gives it back
