@@ -25,7 +25,6 @@ PAPERS = "vae", "stib_wo_reg", "cvae", "cvib", "stib"
 PUBLISHED_SECONDS = 2250.0  # to train the published code's five models, evaluation not counted,
 PUBLISHED_PEAK = 180.0  # where matrices are multiplied with so many GFLOP/s
 STACKS = 1, 2, 4, 8
-ROWS = 1_000_000  # of the table; STIB_FLOW's steps follow them
 AT_ONCE = 1, 2, 4  # trainings of STIB side by side, each with all threads, as users start them
 ALONE, BESIDE = "one with all threads", "one a thread"
 CURVES = {  # of STIB
@@ -38,6 +37,7 @@ CURVES = {  # of STIB
 def main() -> None:
     ArgumentParser(description=__doc__).parse_args()
     params, cores = read_params(), torch.get_num_threads()
+    own = {"seeds": params.train.seeds, "rows": params.data.train_rows, "chunk": 50}
     results = [
         {"part": part, **case("benchmarks.case", model, **asked)}
         for part, model, asked in tqdm(cases(params), disable=not sys.stderr.isatty())
@@ -45,13 +45,13 @@ def main() -> None:
     results += [
         {"part": f"{count} at once", **found}
         for count in AT_ONCE
-        for found in together(count, "stib", {"seeds": params.train.seeds, "chunk": 50})
+        for found in together(count, "stib", own)
     ]
     results += [
         {"part": part, **found}
         for model in PAPERS
         for part, count, threads in ((ALONE, 1, cores), (BESIDE, cores, 1))
-        for found in together(count, model, {"seeds": params.train.seeds, "chunk": 50}, threads)
+        for found in together(count, model, own, threads)
     ]
     results += [
         {"part": "jax", **case("benchmarks.jax_case", seeds=seeds)}
@@ -71,6 +71,7 @@ def cases(params: Params) -> list[tuple[str, str, dict[str, int]]]:
     """Lists what is measured: the part, the model, and what differs from params.yaml."""
     whole = {
         "seeds": params.train.seeds,
+        "rows": params.data.train_rows,
         "validation-rows": 10_000,
         "chunk": params.train.validate_every,
         "chunks": 2,
@@ -129,7 +130,8 @@ def report(table: pd.DataFrame, params: Params) -> str:
         "peak_mb": "peak MB",
     }
     whole = table[table["part"] == "table"].set_index("model")["ms_per_step_and_seed"]
-    steps = {model: sum(params.models.block(model).turn_steps(ROWS)) for model in whole.index}
+    rows = params.data.train_rows
+    steps = {model: sum(params.models.block(model).turn_steps(rows)) for model in whole.index}
     seconds = {model: steps[model] * whole[model] / 1e3 for model in whole.index}
     at_once = table["part"].str.endswith("at once")
     beside = table["part"].isin([ALONE, BESIDE])
