@@ -74,8 +74,11 @@ class Cell:
     def digest(self) -> str:
         """The digest of its code, the packages that this imports, and its settings."""
         settings = json.dumps(self.settings, sort_keys=True)
-        place = Path(getfile(self.work)).parents[self.work.__module__.count(".")]
-        code = _code(place, self.work.__module__, *self.modules)
+        module = self.work.__module__
+        if module == "__main__":  # as `python -m` calls it
+            module = sys.modules[module].__spec__.name
+        place = Path(getfile(self.work)).parents[module.count(".")]
+        code = _code(place, module, *self.modules)
         return digest([], [code, self.work.__qualname__, settings])[:DIGITS]
 
 

@@ -1,10 +1,14 @@
 """Studies are cells: each seed trains on data that it draws itself, the same wherever it runs."""
 
+import os
+import subprocess
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from stages.cells import add_arguments, engine_of, run
 from stages.study import cells, changed
@@ -64,3 +68,19 @@ def test_what_other_models_are_given_has_no_part_in_a_study():
     assert not {*digests} & {cell.digest for cell in listed(**{"models.stib.steps": 7})}
     more = listed(**{"train.seeds": 3})
     assert [cell.digest for cell in more][:2] == digests  # a seed is itself however many there are
+
+
+def test_the_command_runs_the_seeds_of_a_study_once(tmp_path):
+    content = changed(read_yaml(ROOT / "params.yaml"), TINY).model_dump(mode="json")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "studies/results").mkdir(parents=True)
+    (tmp_path / "studies/params.yaml").write_text("studies: {tiny: {models.stib.x_weight: 2.0}}")
+    command = [sys.executable, "-m", "stages.study", "tiny", "--jobs", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    path, texts = tmp_path / "studies/results/tiny.csv", []
+    for _ in range(2):
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+        texts.append(path.read_bytes())
+    digests = [cell.digest for cell in listed(**{"models.stib.x_weight": 2.0})]
+    assert pd.read_csv(path)["digest"].tolist() == digests
+    assert texts[0] == texts[1]
