@@ -75,8 +75,8 @@ class Cell:
         """The digest of its code, the packages that this imports, and its settings."""
         settings = json.dumps(self.settings, sort_keys=True)
         module = self.work.__module__
-        if module == "__main__":  # as `python -m` calls it
-            module = sys.modules[module].__spec__.name
+        if module == "__main__" and (spec := sys.modules[module].__spec__):  # by `python -m`
+            module = spec.name
         place = Path(getfile(self.work)).parents[module.count(".")]
         code = _code(place, module, *self.modules)
         return digest([], [code, self.work.__qualname__, settings])[:DIGITS]
