@@ -25,7 +25,7 @@ def main() -> None:
 
 def of(study: str) -> pd.DataFrame:
     """Reads a study's rows, a seed each."""
-    rows = read_csv(f"studies/results/{study}.csv", ["seed", *METRICS])
+    rows = read_csv(f"studies/results/{study}.csv", ["seed", *METRICS], texts=[DIGEST])
     # Studies that ran before they were cells have no digest.
     return history_frame([{k: v for k, v in row.items() if k != DIGEST} for row in rows])
 

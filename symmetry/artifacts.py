@@ -34,7 +34,7 @@ import tempfile
 import textwrap
 import uuid
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -255,12 +255,15 @@ def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_bytes(path, buffer.getvalue().encode())
 
 
-def read_csv(path: str | Path, numbers: Iterable[str] = ()) -> list[dict[str, str]]:
+def read_csv(
+    path: str | Path, numbers: Iterable[str] = (), texts: Container[str] = ()
+) -> list[dict[str, str]]:
     """Reads the rows of a csv file with a header, as text.
 
     Arguments:
         path: The file to read.
         numbers: The columns that it must have, if it is one of finite numbers.
+        texts: The columns of such a file that may hold anything.
 
     Raises:
         ValueError: If it is not a csv file in UTF-8, two columns have the same name, a row has
@@ -279,7 +282,7 @@ def read_csv(path: str | Path, numbers: Iterable[str] = ()) -> list[dict[str, st
     if numbers:
         for number, row in enumerate(rows, 1):
             for name, cell in zip(header, row, strict=True):
-                if not _is_finite(cell):
+                if name not in texts and not _is_finite(cell):
                     raise ValueError(f"{path}: {name} of row {number} is {cell!r}, not a number")
     return [dict(zip(header, row, strict=True)) for row in rows]
 

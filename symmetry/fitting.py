@@ -63,8 +63,8 @@ def fit(
     shared, own = params.train, params.models.block(key)
     if threads is not None:
         torch.set_num_threads(threads)
-    # glibc gives free memory back to the system and takes it anew, hundreds of pages a step, until a
-    # block as large as a step's memory was freed once: a million rows, or this one, never written.
+    # glibc gives free memory back to the system and takes it anew, hundreds of pages a step, until
+    # a block as large as a step's memory was freed once: a million rows, or this one, not written.
     torch.empty(LARGEST, dtype=torch.uint8)
     device = device_of(shared)
     sizes = Sizes(shared.seeds, training.x.shape[1], training.y.shape[1], **own.sizes())
