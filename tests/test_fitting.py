@@ -220,16 +220,14 @@ def report(progress):
 
 training, validation = spiral(1000, default_rng(0)), spiral(100, default_rng(1))
 fit("stib", parse(yaml.safe_load(sys.stdin)), training, validation, report=report, threads=1)
-late = max(pages)
-early = max(step for step in pages if step < late)
-print((pages[late] - pages[early]) / (late - early))
+print((pages[120] - pages[20]) / 100)
 """
 
 
 @pytest.mark.skipif(libc_ver()[0] != "glibc", reason="another allocator")
 def test_the_memory_of_a_step_is_kept_for_the_next():
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    merge(content, {"models": {"stib": {"steps": 60}}, "train": {"validate_every": 30}})
+    merge(content, {"models": {"stib": {"steps": 120}}})
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -243,4 +241,4 @@ def test_the_memory_of_a_step_is_kept_for_the_next():
         text=True,
         check=True,
     )
-    assert float(found.stdout) < 30  # hundreds, where glibc gives it back
+    assert float(found.stdout) < 100  # 150 to 350, where glibc gives it back; without, up to 30
