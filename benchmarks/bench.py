@@ -25,6 +25,7 @@ PAPERS = "vae", "stib_wo_reg", "cvae", "cvib", "stib"
 PUBLISHED_SECONDS = 2250.0  # to train the published code's five models, evaluation not counted,
 PUBLISHED_PEAK = 180.0  # where matrices are multiplied with so many GFLOP/s
 STACKS = 1, 2, 4, 8
+ROWS = 1_000_000  # of the table; STIB_FLOW's steps follow them
 AT_ONCE = 1, 2, 4  # trainings of STIB side by side, each with all threads, as users start them
 ALONE, BESIDE = "one with all threads", "one a thread"
 CURVES = {  # of STIB
@@ -37,7 +38,7 @@ CURVES = {  # of STIB
 def main() -> None:
     ArgumentParser(description=__doc__).parse_args()
     params, cores = read_params(), torch.get_num_threads()
-    own = {"seeds": params.train.seeds, "rows": params.data.train_rows, "chunk": 50}
+    own = {"seeds": params.train.seeds, "rows": ROWS, "chunk": 50}
     results = [
         {"part": part, **case("benchmarks.case", model, **asked)}
         for part, model, asked in tqdm(cases(params), disable=not sys.stderr.isatty())
@@ -71,7 +72,7 @@ def cases(params: Params) -> list[tuple[str, str, dict[str, int]]]:
     """Lists what is measured: the part, the model, and what differs from params.yaml."""
     whole = {
         "seeds": params.train.seeds,
-        "rows": params.data.train_rows,
+        "rows": ROWS,
         "validation-rows": 10_000,
         "chunk": params.train.validate_every,
         "chunks": 2,
@@ -130,8 +131,7 @@ def report(table: pd.DataFrame, params: Params) -> str:
         "peak_mb": "peak MB",
     }
     whole = table[table["part"] == "table"].set_index("model")["ms_per_step_and_seed"]
-    rows = params.data.train_rows
-    steps = {model: sum(params.models.block(model).turn_steps(rows)) for model in whole.index}
+    steps = {model: sum(params.models.block(model).turn_steps(ROWS)) for model in whole.index}
     seconds = {model: steps[model] * whole[model] / 1e3 for model in whole.index}
     at_once = table["part"].str.endswith("at once")
     beside = table["part"].isin([ALONE, BESIDE])
