@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument(
         "--batch", type=int, help="rows of a batch; that of params.yaml if left out"
     )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--validation-rows", type=int, default=256)
     parser.add_argument("--chunk", type=int, default=20, help="steps between validations")
@@ -42,6 +43,7 @@ def main() -> None:
     length = (asked.chunks + 5) * asked.chunk
     changes = {
         "train.seeds": asked.seeds,
+        "train.device": asked.device,
         "train.validate_every": asked.chunk,
         f"models.{asked.model}.steps": length,
     }
@@ -55,12 +57,13 @@ def main() -> None:
     seen: list[tuple[int, float]] = []
 
     def report(progress: Progress) -> None:
+        _wait(asked.device)
         seen.append((progress.step, perf_counter()))
 
-    peaks = [matmul_peak()]
+    peaks = [matmul_peak(asked.device)]
     threads = params.train.threads
     model = fit(asked.model, params, training, validation, report=report, threads=threads)
-    peaks.append(matmul_peak())
+    peaks.append(matmul_peak(asked.device))
     # A turn counts by its share of the steps of a whole training.
     turns = read_params().models.block(asked.model).turn_steps(asked.rows)
     step = np.average(seconds_a_step(seen, asked.chunk, length), weights=turns)
@@ -70,6 +73,7 @@ def main() -> None:
         json.dumps(
             {
                 "model": asked.model,
+                "device": "cpu" if asked.device == "cpu" else torch.cuda.get_device_name(),
                 "seeds": asked.seeds,
                 "batch": batch,
                 "rows": asked.rows,
@@ -98,30 +102,37 @@ def seconds_a_step(seen: Sequence[tuple[int, float]], chunk: int, length: int) -
     return [median(turns[turn]) for turn in sorted(turns)]
 
 
-def matmul_peak(seconds: float = 1.0) -> float:
-    """Measures how fast all threads together multiply float32 matrices at best, in FLOP/s."""
-    rows = 1024 * torch.get_num_threads()
-    a, b = torch.randn(rows, 256), torch.randn(256, 256)
-    c = torch.empty(rows, 256)
+def matmul_peak(device: str = "cpu", seconds: float = 1.0) -> float:
+    """Measures how fast a device, with all threads, multiplies float32 matrices, in FLOP/s."""
+    rows = 1024 * torch.get_num_threads() if device == "cpu" else 2**18
+    a, b = torch.randn(rows, 256, device=device), torch.randn(256, 256, device=device)
+    c = torch.empty(rows, 256, device=device)
     best, end = 0.0, perf_counter() + seconds
     while (start := perf_counter()) < end:
         for _ in range(10):
             torch.mm(a, b, out=c)
+        _wait(device)
         best = max(best, 10 * 2 * rows * 256 * 256 / (perf_counter() - start))
     return best
 
 
+def _wait(device: str) -> None:
+    # A CUDA device works on while Python goes on.
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 def flops(model: Model, batch: int) -> list[int]:
     """Counts the operations in the matrix products of one training step, of each turn."""
-    sizes = model.sizes
+    sizes, device = model.sizes, next(model.parameters()).device
     model.train()
     counts = []
     for turn in model.turns():
         with profile(with_flops=True) as counter:
             terms = model.terms(
-                torch.randn(sizes.stack, batch, sizes.x),
-                torch.randn(sizes.stack, batch, sizes.y),
-                torch.randn(sizes.stack, batch, model.noise_size),
+                torch.randn(sizes.stack, batch, sizes.x, device=device),
+                torch.randn(sizes.stack, batch, sizes.y, device=device),
+                torch.randn(sizes.stack, batch, model.noise_size, device=device),
                 turn.terms,
             )
             model.loss(terms, 1.0).sum().backward()  # type: ignore[no-untyped-call]

@@ -268,6 +268,21 @@ def steps() -> str:
     return markdown(rows)
 
 
+def gpu() -> str:
+    """Returns what a step of all seeds costs on a CUDA device."""
+    table = pd.read_csv(ROOT / "benchmarks" / "gpu.csv")
+    return markdown(
+        [
+            {"model": str(key).upper()}
+            | {
+                f"S = {seeds:.0f}": f"{step:.1f}"
+                for seeds, step in of[["seeds", "ms_per_step"]].to_numpy().tolist()
+            }
+            for key, of in table.groupby("model", sort=False)
+        ]
+    )
+
+
 def cost() -> str:
     """Returns what `make bench` prints below its table."""
     from benchmarks.bench import report
@@ -323,6 +338,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
         outside,
         steps,
         cost,
+        gpu,
         modules,
     )
 }
