@@ -1,7 +1,12 @@
 """What the benchmark counts and how it reads its times."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+import torch
+from clones import ROOT
+
+from benchmarks import gpu
 from benchmarks.case import flops, seconds_a_step
 from symmetry.models import MODELS, Sizes
 from symmetry.training import _stops
@@ -35,3 +40,30 @@ def test_the_products_of_a_step_are_all_counted():
 def test_each_turn_of_a_model_is_counted():
     assert [len(flops(model(key), 5)) for key in ("vae", "stib", "stib_flow")] == [1, 1, 3]
     assert all(count > 0 for count in flops(model("stib_flow"), 5))
+
+
+def test_a_card_is_measured_as_the_committed_table_has_it(monkeypatch, tmp_path):
+    found = {"device": "card", "batch": 8, "ms_per_step": 1.23456, "peak_mb": 1.0}
+    committed = (ROOT / "benchmarks" / "gpu.csv").read_text().splitlines()
+    monkeypatch.chdir(tmp_path)
+    Path("benchmarks").mkdir()
+    monkeypatch.setattr("sys.argv", ["gpu"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        gpu,
+        "case",
+        lambda module, model, device, seeds, chunk: found | {"model": model, "seeds": seeds},
+    )
+    gpu.main()
+    written = Path("benchmarks/gpu.csv").read_text().splitlines()
+    assert written[0] == committed[0]
+    named = [[line.split(",")[place] for place in (0, 2)] for line in (*written, *committed)]
+    assert named[: len(written)] == named[len(written) :]
+    assert written[1] == f"vae,card,1,8,1.235,{torch.__version__}"
+
+
+def test_without_a_card_nothing_is_measured(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["gpu"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="no CUDA device"):
+        gpu.main()
