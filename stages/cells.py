@@ -97,6 +97,9 @@ def add_arguments(parser: ArgumentParser, engines: Sequence[str] = ("joblib", "r
     """Adds what :func:`engine_of` reads, with the engines that can do it."""
     parser.add_argument("--jobs", type=int, default=1, help="cells at once on this machine [1]")
     parser.add_argument("--threads", type=int, default=1, help="threads of each cell [1]")
+    if len(engines) == 1:
+        parser.set_defaults(engine=engines[0])
+        return
     parser.add_argument(
         "--engine",
         choices=engines,
@@ -196,7 +199,9 @@ def _read(path: Path, names: Mapping[str, str]) -> dict[str, Rows]:
     done: dict[str, Rows] = {}
     for row in read_csv(path):
         if DIGEST not in row:
-            raise ValueError(f"{path} holds no cells: it has no column {DIGEST}")
+            raise ValueError(
+                f"{path} holds no cells: it has no column {DIGEST}; move it away, and they run anew"
+            )
         name = names.get(row.pop(DIGEST))
         if name is not None:
             done.setdefault(name, []).append(row)

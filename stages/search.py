@@ -1,5 +1,6 @@
 """Searches better settings of a folder's model by its validation rows, without a known truth."""
 
+import math
 import os
 from argparse import ArgumentParser
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ FACTORS = {  # by how much a setting may be smaller or larger than in params.yam
 JUDGED, JUDGING = 2000, 20  # rows, and partners of each, as in the evaluation
 STORAGE = "sqlite:///search.db"  # in the folder
 DEFAULTS = "defaults"  # marks the trial of the settings in params.yaml
-CHANCE = "chance"  # what a trial keeps beside its two values
+CHANCE = "chance"  # what a trial keeps beside its two values: their standard errors
 LONGEST = 10_000  # characters of a line, so that none is broken
 PROOF = 2  # standard errors by which a setting must be better
 CODE = Path(__file__).parent, Path(__file__).parents[1] / "symmetry"
@@ -50,12 +51,14 @@ class Worth(NamedTuple):
         error: What the referee finds that y changes from a row to its partners, in sd of y.
         lack: By how much coverage of partners reads above its floor; 0 if it does not, or where
             columns are held.
-        chance: The standard error of the error.
+        error_chance: The standard error of the error.
+        lack_chance: The standard error of the lack.
     """
 
     error: float
     lack: float
-    chance: float
+    error_chance: float
+    lack_chance: float
 
     @property
     def total(self) -> float:
@@ -113,18 +116,23 @@ def main() -> None:
         if isinstance(found, Fault):
             raise ValueError(f"{worker}: {found.reason}")
     front = sorted(study.best_trials, key=lambda trial: trial.values)
-    given, best = _defaults(study), min(front, key=lambda trial: _worth(trial).total)
-    print(f"params.yaml: {_worth(given)}")
+    given = _defaults(study)
+    better = [trial for trial in front if is_better(_worth(trial), _worth(given))]
+    print(f"params.yaml, trial {given.number + 1}: {_worth(given)}")
     for trial in front:
         print(f"trial {trial.number + 1}: {_worth(trial)}, with {_settings(trial.params)}")
-    if not is_better(_worth(best), _worth(given)):
+    if not better:
         print("Nothing is better than params.yaml by more than chance; it stays as it is.")
         return
+    best = min(better, key=lambda trial: _worth(trial).total)
     words = (
         f"From a search of {len(_done(study))} trials: {_worth(best)}; before: {_worth(given)}."
     )
     write("params.yaml", params.model, _settings(best.params), words)
-    print(f"params.yaml now has the settings of trial {best.number + 1}.")
+    print(
+        f"params.yaml now has the settings of trial {best.number + 1}, which is better by more "
+        "than chance."
+    )
 
 
 def work(settings: Settings) -> list[dict[str, Any]]:
@@ -145,7 +153,7 @@ def work(settings: Settings) -> list[dict[str, Any]]:
         chosen = _settings({name: suggest(trial, name, block[name]) for name in _space(block)})
         changes = {f"models.{params.model}.{name}": value for name, value in chosen.items()}
         found = worth(changed(content, changes), data["train"], data["validation"])
-        trial.set_user_attr(CHANCE, found.chance)
+        trial.set_user_attr(CHANCE, (found.error_chance, found.lack_chance))
         return found.error, found.lack
 
     def tell(study: "Study", trial: "FrozenTrial") -> None:
@@ -195,16 +203,17 @@ def worth(params: Params, training: Dataset, validation: Dataset) -> Worth:
         judged = referee.error(points)
         # Rows differ in what partners hold, and so do not show how far these should spread.
         covered = None if model.held else partner_coverage(points, validation.x, level, draw)
-        lack = 0.0 if covered is None else max(0.0, covered.excess.mean)
-        found.append((judged.mean, lack, judged.error))
-    error, lack, chance = np.mean(found, 0).tolist()
-    return Worth(error, lack, chance)
+        lack, beside = (0.0, 0.0) if covered is None else covered.excess
+        found.append((judged.mean, max(0.0, lack), judged.error, beside))
+    return Worth(*np.mean(found, 0).tolist())
 
 
 def is_better(found: Worth, given: Worth) -> bool:
-    """Tells whether settings are better by more than chance."""
-    chance = PROOF * float(np.hypot(found.chance, given.chance))
-    return given.total - found.total > chance
+    """Tells whether settings are better by more than chance, and no worse by the referee."""
+    by_error = PROOF * math.hypot(found.error_chance, given.error_chance)
+    by_lack = PROOF * math.hypot(found.lack_chance, given.lack_chance)
+    gain = given.total - found.total
+    return gain > math.hypot(by_error, by_lack) and found.error - given.error <= by_error
 
 
 def write(path: str, model: str, settings: Mapping[str, float], words: str) -> None:
@@ -247,7 +256,7 @@ def _settings(found: Mapping[str, float]) -> dict[str, float]:
 
 def _worth(trial: "FrozenTrial") -> Worth:
     error, lack = trial.values
-    return Worth(error, lack, trial.user_attrs[CHANCE])
+    return Worth(error, lack, *trial.user_attrs[CHANCE])
 
 
 def _done(study: "Study") -> "list[FrozenTrial]":

@@ -213,7 +213,7 @@ def test_numbers_of_jobs_and_threads_are_checked(words, said):
 def test_a_file_that_holds_no_cells_is_left_alone(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match=r"rows.csv holds no cells: it has no column digest"):
+    with pytest.raises(ValueError, match=r"rows.csv holds no cells: .* digest; move it away"):
         run(listed(cell_work.draw), path, engine())
     assert path.read_text() == "a,b\n1,2\n"
 

@@ -87,8 +87,8 @@ def test_bad_settings_get_better_by_half_though_the_search_was_killed(folder):
     assert [(trial.number, trial.values) for trial in after][: len(before)] == before
     assert len(after) == 10
     assert "trial 10 of 10" in said
-    given = Worth(*after[0].values, 0.0).total
-    best = min(Worth(*trial.values, 0.0).total for trial in after)
+    given = sum(after[0].values)
+    best = min(sum(trial.values) for trial in after)
     assert best < given / 2
     written = (folder / "params.yaml").read_text()
     figure = r"referee error [\d.]+, coverage above its floor [\d.]+"
@@ -97,7 +97,7 @@ def test_bad_settings_get_better_by_half_though_the_search_was_killed(folder):
     )
     assert written.startswith("# Mine.\nmodel: stib_flow  # the only one\n")
     block = parse(yaml.safe_load(written)).models.block("stib_flow")
-    chosen = min(after, key=lambda trial: Worth(*trial.values, 0.0).total)
+    chosen = min(after, key=lambda trial: sum(trial.values))
     assert block.steps == chosen.params["steps"]
     assert block.learning_rate == pytest.approx(chosen.params["learning_rate"], rel=0.01)
 
@@ -108,7 +108,7 @@ def test_what_nothing_beats_stays(folder, monkeypatch, capsys):
     def same(params, training, validation):
         settings.append(params.models.block("stib_flow").learning_rate)
         assert len(validation) == 400
-        return Worth(0.2, 0.01, 0.005)
+        return Worth(0.2, 0.01, 0.005, 0.005)
 
     monkeypatch.setattr(search, "worth", same)
     monkeypatch.setattr(sys, "argv", ["search", str(folder), "--trials", "3"])
@@ -127,18 +127,25 @@ def test_workers_share_the_trials(folder):
     said, error = begin(folder, "--trials", "4", "--jobs", "2").communicate()
     assert error == ""
     assert len(trials(folder)) in (4, 5)  # each ends the trial that it has begun
-    assert "params.yaml: referee error" in said
+    assert "params.yaml, trial 1: referee error" in said
     given = [trial.params["learning_rate"] for trial in trials(folder)]
     assert given.count(3e-4) == 1
     assert len(set(given)) == len(given)
 
 
 @pytest.mark.parametrize(
-    ("total", "chance", "better"), [(0.5, 0.0, True), (0.9, 0.1, False), (1.0, 0.0, False)]
+    ("found", "better"),
+    [
+        (Worth(0.4, 0.1, 0.0, 0.0), True),
+        (Worth(0.8, 0.2, 0.0, 0.0), False),
+        (Worth(0.7, 0.2, 0.1, 0.0), False),  # as it may be by chance of the referee
+        (Worth(0.8, 0.1, 0.0, 0.1), False),  # or of coverage
+        (Worth(0.81, 0.1, 0.0, 0.0), False),  # partners change y more
+        (Worth(0.81, 0.1, 0.01, 0.0), True),  # or may do so by chance
+    ],
 )
-def test_better_means_by_more_than_chance(total, chance, better):
-    given = Worth(0.8, 0.2, chance)
-    assert is_better(Worth(total - 0.1, 0.1, chance), given) == better
+def test_better_means_by_more_than_chance_and_no_worse_by_the_referee(found, better):
+    assert is_better(found, Worth(0.8, 0.2, 0.0, 0.0)) == better
 
 
 def test_settings_are_written_beside_what_else_stands_there(folder):
@@ -156,3 +163,9 @@ def test_wrong_numbers_are_refused_before_anything_is_written(folder, words):
     assert process.returncode == 1
     assert re.fullmatch(rf"error: {words[0]} is {words[1]}; allowed: [12] or more\n", error)
     assert [path.name for path in folder.iterdir()] == ["params.yaml"]
+
+
+def test_a_search_has_no_engine_to_choose(folder):
+    process = begin(folder, "--engine", "joblib")
+    assert "unrecognized arguments: --engine" in process.communicate()[1]
+    assert process.returncode == 2
