@@ -200,7 +200,7 @@ def _read(path: Path, names: Mapping[str, str]) -> dict[str, Rows]:
     for row in read_csv(path):
         if DIGEST not in row:
             raise ValueError(
-                f"{path} holds no cells: it has no column {DIGEST}; move it away, and they run anew"
+                f"{path} holds no cells: it has no column {DIGEST}; move it away to run them anew"
             )
         name = names.get(row.pop(DIGEST))
         if name is not None:
