@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from symmetry.tasks import Plane
@@ -213,6 +214,11 @@ def ablation(results: Mapping[str, pd.DataFrame], metrics: Mapping[str, str]) ->
             # Zero leak may be estimated a little below zero, where a log scale has no place.
             axes.plot(result[metric].clip(lower=1e-3), [place] * len(result), "o", alpha=0.7)
         axes.set(title=title, xscale="log")
+        # Matplotlib's own labels run into each other within a power of ten or two.
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     panels[0].set_yticks(range(len(results)), labels=list(map(_label, results)))
     panels[0].invert_yaxis()
