@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,9 @@ FACTORS = {  # by how much a setting may be smaller or larger than in params.yam
 JUDGED, JUDGING = 2000, 20  # rows, and partners of each, as in the evaluation
 STORAGE = "sqlite:///search.db"  # in the folder
 DEFAULTS = "defaults"  # marks the trial of the settings in params.yaml
+DIVERGED = "diverged"  # marks a trial that failed by itself and was not broken off
 CHANCE = "chance"  # what a trial keeps beside its two values: their standard errors
+FOUND = "From a search of"  # begins the comment, which replaces that of an earlier search
 LONGEST = 10_000  # characters of a line, so that none is broken
 PROOF = 2  # standard errors by which a setting must be better
 CODE = Path(__file__).parent, Path(__file__).parents[1] / "symmetry"
@@ -85,23 +88,31 @@ def main() -> None:
     engine = engine_of(asked)
     try:
         import optuna
+        from sqlalchemy.exc import DatabaseError
     except ModuleNotFoundError:
         raise ValueError(
             "a search needs the package optuna, which is not installed; pip install '.[search]'"
         ) from None
     if asked.trials < 2:
         raise ValueError(f"--trials is {asked.trials}; allowed: 2 or more")
+    if not (asked.folder / "params.yaml").is_file():
+        raise ValueError(f"{asked.folder} holds no params.yaml; name a folder that does")
     os.chdir(asked.folder)
     content = read_yaml("params.yaml")
     params = parse(content)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     name = _digest(params)
-    study = optuna.create_study(
-        storage=STORAGE,
-        study_name=name,
-        directions=("minimize", "minimize"),
-        load_if_exists=True,
-    )
+    try:
+        study = optuna.create_study(
+            storage=STORAGE,
+            study_name=name,
+            directions=("minimize", "minimize"),
+            load_if_exists=True,
+        )
+    except DatabaseError as error:
+        raise ValueError(
+            f"{asked.folder}/search.db cannot be read: {error.orig}; move it away to begin anew"
+        ) from None
     if not any(DEFAULTS in trial.user_attrs and trial.values for trial in _done(study)):
         block = params.models.block(params.model).model_dump()
         study.enqueue_trial(
@@ -126,7 +137,7 @@ def main() -> None:
         return
     best = min(better, key=lambda trial: _worth(trial).total)
     words = (
-        f"From a search of {len(_done(study))} trials: {_worth(best)}; before: {_worth(given)}."
+        f"{FOUND} {len(_done(study))} trials: {_worth(best)}; before: {_worth(given)}."
     )
     write("params.yaml", params.model, _settings(best.params), words)
     print(
@@ -152,7 +163,11 @@ def work(settings: Settings) -> list[dict[str, Any]]:
     def objective(trial: "Trial") -> tuple[float, float]:
         chosen = _settings({name: suggest(trial, name, block[name]) for name in _space(block)})
         changes = {f"models.{params.model}.{name}": value for name, value in chosen.items()}
-        found = worth(changed(content, changes), data["train"], data["validation"])
+        try:
+            found = worth(changed(content, changes), data["train"], data["validation"])
+        except FloatingPointError:
+            trial.set_user_attr(DIVERGED, True)
+            raise
         trial.set_user_attr(CHANCE, (found.error_chance, found.lack_chance))
         return found.error, found.lack
 
@@ -163,11 +178,12 @@ def work(settings: Settings) -> list[dict[str, Any]]:
         values = "it diverged" if trial.values is None else str(_worth(trial))
         print(f"trial {len(done)} of {trials}: {values}; {left:.0f} minutes left", flush=True)
 
-    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
-    if len(study.get_trials(deepcopy=False, states=states)) < trials:
-        stop = optuna.study.MaxTrialsCallback(trials, states=states)
+        if len(done) >= trials:
+            study.stop()
+
+    if len(_done(study)) < trials:
         # A training that diverges is a trial that failed.
-        study.optimize(objective, callbacks=[tell, stop], catch=(FloatingPointError,))
+        study.optimize(objective, callbacks=[tell], catch=(FloatingPointError,))
     return []
 
 
@@ -228,7 +244,8 @@ def write(path: str, model: str, settings: Mapping[str, float], words: str) -> N
     round_trip.representer.add_representer(  # which is empty by default
         type(None), lambda of, _: of.represent_scalar("tag:yaml.org,2002:null", "null")
     )
-    content = round_trip.load(Path(path).read_text())
+    earlier = rf"(?m)^( *{model}:[^\n]*\n) *# {FOUND} [^\n]*\n"
+    content = round_trip.load(re.sub(earlier, r"\1", Path(path).read_text()))
     block = content["models"][model]
     block.update(settings)
     block.yaml_set_start_comment(words, indent=4)
@@ -260,7 +277,8 @@ def _worth(trial: "FrozenTrial") -> Worth:
 
 
 def _done(study: "Study") -> "list[FrozenTrial]":
-    return [trial for trial in study.trials if trial.state.is_finished()]
+    # Not those that were broken off, which Optuna counts as failed ones.
+    return [trial for trial in study.trials if trial.values or DIVERGED in trial.user_attrs]
 
 
 def _defaults(study: "Study") -> "FrozenTrial":

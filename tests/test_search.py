@@ -156,6 +156,45 @@ def test_settings_are_written_beside_what_else_stands_there(folder):
     ).replace("  stib_flow:\n", "  stib_flow:\n    # Better.\n")
 
 
+def test_the_comment_of_an_earlier_search_is_replaced(folder):
+    path = folder / "params.yaml"
+    write(str(path), "stib_flow", {"steps": 400}, "From a search of 3 trials: a.")
+    write(str(path), "stib_flow", {"steps": 500}, "From a search of 9 trials: b.")
+    assert path.read_text() == PARAMS.replace("steps: 150\n", "steps: 500\n").replace(
+        "  stib_flow:\n", "  stib_flow:\n    # From a search of 9 trials: b.\n"
+    )
+
+
+def test_a_trial_that_is_broken_off_is_none(folder, monkeypatch, capsys):
+    begun = []
+
+    def broken_off_twice(params, training, validation):
+        begun.append(params)
+        if len(begun) <= 2:
+            raise KeyboardInterrupt
+        return Worth(0.2, 0.01, 0.005, 0.005)
+
+    monkeypatch.setattr(search, "worth", broken_off_twice)
+    monkeypatch.setattr(sys, "argv", ["search", str(folder), "--trials", "2"])
+    monkeypatch.chdir(folder)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            search.main()
+    search.main()
+    assert len(begun) == 4
+    assert "trial 2 of 2" in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_database_and_a_folder_without_params_are_named(folder, tmp_path):
+    (folder / "search.db").write_text("garbage" * 9)
+    error = begin(folder, "--trials", "2").communicate()[1]
+    said = r"error: .*/search.db cannot be read: .*; move it away to begin anew\n"
+    assert re.fullmatch(said, error)
+    (tmp_path / "empty").mkdir()
+    error = begin(tmp_path / "empty").communicate()[1]
+    assert re.fullmatch(r"error: .*/empty holds no params.yaml; name a folder that does\n", error)
+
+
 @pytest.mark.parametrize("words", [["--trials", "1"], ["--jobs", "0"]])
 def test_wrong_numbers_are_refused_before_anything_is_written(folder, words):
     process = begin(folder, *words)
