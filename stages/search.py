@@ -136,9 +136,7 @@ def main() -> None:
         print("Nothing is better than params.yaml by more than chance; it stays as it is.")
         return
     best = min(better, key=lambda trial: _worth(trial).total)
-    words = (
-        f"{FOUND} {len(_done(study))} trials: {_worth(best)}; before: {_worth(given)}."
-    )
+    words = f"{FOUND} {len(_done(study))} trials: {_worth(best)}; before: {_worth(given)}."
     write("params.yaml", params.model, _settings(best.params), words)
     print(
         f"params.yaml now has the settings of trial {best.number + 1}, which is better by more "
