@@ -1,6 +1,7 @@
 """The figures hold the panels, points and colours that they promise."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -274,6 +275,19 @@ def test_information_has_a_row_a_model_and_a_line_a_copy():
     assert y_mae["seed 1"] == [[10, 2], [20, 0.9]]
     assert dependence["seed 0"] == [[10, 0.2], [20, 0.1]]
     assert dependence["seed 1"][1][1] > 0  # a negative estimate has its place on the log scale
+
+
+@pytest.mark.parametrize("high", [0.5, 1.1, 5.0, 500.0, 5e4])
+def test_the_labels_of_an_ablation_do_not_run_into_each_other(high):
+    figure = ablation({"a": pd.DataFrame({"mi": np.geomspace(0.43, high, 5)})}, {"mi": "leak"})
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    places = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    shown = [label.get_window_extent() for place, label in places if low <= place <= high]
+    assert len(shown) >= 1
+    assert all(right.x0 > left.x1 for left, right in pairwise(shown))
+    assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))
 
 
 def test_an_ablation_has_a_panel_a_metric_and_a_line_of_seeds_a_study():
