@@ -8,9 +8,8 @@ from pathlib import Path
 
 from stages import plain_errors
 from symmetry.artifacts import write_bytes
-from symmetry.columns import look, separator_of
+from symmetry.columns import Look, look, separator_of
 from symmetry.data import Table
-from symmetry.kinds import Kind
 
 OWN = Path("examples/own")  # whose pipeline and settings every table has
 # And what `dvc exp show` and `dvc metrics diff` compare the runs of a table by; of the examples
@@ -52,18 +51,24 @@ def main() -> None:
         raise ValueError(f"there is no {OWN} here; call this in the root of the repository")
     separator = arguments.separator or separator_of(arguments.table)
     table = Table(separator, arguments.decimal)
-    kinds, left = look(arguments.table, table, arguments.x, arguments.y)
-    x = [name for name in kinds if name not in arguments.y]
+    found = look(arguments.table, table, arguments.x, arguments.y)
+    x = [name for name in found.kinds if name not in arguments.y]
     unknown = [name for name in arguments.hold if name not in x]
     if unknown:
         raise ValueError(f"--hold names {unknown[0]!r}; allowed: {', '.join(map(repr, x))}")
-    text = params(arguments.table.name, x, arguments.y, kinds, arguments.hold, table)
+    text = params(arguments.table.name, x, arguments.y, found, arguments.hold)
     folder.mkdir()
     shutil.copyfile(arguments.table, folder / arguments.table.name)
     write_bytes(folder / "dvc.yaml", ((OWN / "dvc.yaml").read_text() + HEADLINE).encode())
     write_bytes(folder / "params.yaml", text.encode())
-    for name, reason in left.items():
+    for name, reason in found.left.items():
         print(f"left out: {name}, since {reason}")
+    for words in found.bad:
+        print(words)
+    if found.bad:
+        print(f"bad_rows: drop leaves out the {found.bad_rows} rows that have such cells")
+    for words in found.far:
+        print(f"{words}; name it in missing if it stands for that, or say far_values: keep")
     print(f"{folder}/params.yaml says what was found of {len(x)} columns; look at it, then type")
     print(f"  dvc repro {folder}/dvc.yaml")
     print(
@@ -76,15 +81,20 @@ def params(
     path: str,
     x: Sequence[str],
     y: Sequence[str],
-    kinds: dict[str, tuple[Kind, str]],
+    found: Look,
     hold: Sequence[str],
-    table: Table,
 ) -> str:
     """Writes the content of params.yaml: that of examples/own with this table's columns."""
     own = (OWN / "params.yaml").read_text()
     before, rest = own.split("data:\n", 1)
     _, options = rest.split("  separator:", 1)
-    options = options.split("\n", 1)[1].replace('decimal: "."', f'decimal: "{table.decimal}"', 1)
+    table = found.table
+    options = (
+        options.split("\n", 1)[1]
+        .replace('decimal: "."', f'decimal: "{table.decimal}"', 1)
+        .replace("bad_rows: refuse", f"bad_rows: {table.bad_rows}", 1)
+        .replace("most_dropped: 0.05", f"most_dropped: {table.most_dropped:g}", 1)
+    )
     lines = [
         "data:",
         "  task: file",
@@ -97,7 +107,7 @@ def params(
         *(
             f"    {_quoted(name)}: {kind.kind if name in x or kind.is_category else 'number'}"
             f"  # {words.replace(chr(10), ' ')}"
-            for name, (kind, words) in kinds.items()
+            for name, (kind, words) in found.kinds.items()
         ),
         f"  hold: [{', '.join(map(_quoted, hold))}]  # columns of x that partners keep exactly",
         f"  separator: {_quoted(table.separator)}",

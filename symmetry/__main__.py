@@ -76,6 +76,9 @@ def _parser() -> ArgumentParser:
         default="refuse",
         help="those with missing or bad cells [refuse]",
     )
+    reading.add_argument(
+        "--most-dropped", type=float, default=0.05, help="share of rows that drop may drop [0.05]"
+    )
 
     new = commands.add_parser(
         "new",
@@ -197,25 +200,39 @@ def _new(arguments: Namespace) -> None:
     path, y = arguments.table, arguments.y
     separator = arguments.separator or separator_of(path)
     missing = tuple(_number_or_text(value) for value in arguments.missing)
-    rules = Table(separator, arguments.decimal, arguments.thousands, missing, arguments.bad_rows)
-    found, left = look(path, rules, None, y)
+    rules = Table(
+        separator,
+        arguments.decimal,
+        arguments.thousands,
+        missing,
+        arguments.bad_rows,
+        arguments.most_dropped,
+    )
+    found = look(path, rules, None, y)
     lines = [
         (f"{name} (y)" if name in y else name, kind.kind, told)
-        for name, (kind, told) in found.items()
+        for name, (kind, told) in found.kinds.items()
     ]
     shown = pd.DataFrame(lines, columns=["column", "kind", "values"])
     print(shown.to_markdown(index=False, tablefmt="plain", disable_numparse=True))
-    for name, reason in left.items():
+    for name, reason in found.left.items():
         print(f"left out: {name}, since {reason}")
+    print(*found.bad, *found.far, sep="\n", end="\n" * bool(found.bad or found.far))
+    if found.bad:
+        print(f"{found.bad_rows} rows have such cells; --bad-rows drop leaves them out")
+    if found.far:
+        print('--missing NUMBER says that it stands for "missing"; --far-values keep takes values')
+        print("that far out as they are; without either `fit` refuses them")
     words = ["symmetry", "fit", str(path), "--y", _joined(y)]
-    if left:
-        words += ["--x", _joined([name for name in found if name not in y])]
+    if found.left:
+        words += ["--x", _joined([name for name in found.kinds if name not in y])]
     for option, value, usual in (
         ("--separator", separator, usual_separator(path)),
         ("--decimal", rules.decimal, "."),
         ("--thousands", rules.thousands, None),
         ("--missing", _joined(arguments.missing), ""),
-        ("--bad-rows", rules.bad_rows, "refuse"),
+        ("--bad-rows", found.table.bad_rows, "refuse"),
+        ("--most-dropped", f"{found.table.most_dropped:g}", "0.05"),
     ):
         if value is not None and value != usual:
             words += [option, value]
@@ -242,19 +259,18 @@ def _fit(arguments: Namespace) -> None:
         thousands=arguments.thousands,
         missing=[_number_or_text(value) for value in arguments.missing],
         bad_rows=arguments.bad_rows,
+        most_dropped=arguments.most_dropped,
         far_values=arguments.far_values,
-        test_share=0.2,
         seed=0,
     )
-    # The parts are put together again: the learner splits for itself.
-    parts = [part for _, part in task.parts()]
-    units = parts[0].units
+    whole = task.whole()  # the learner splits for itself
+    units = whole.units
     assert units is not None
-    x = in_words(np.concatenate([part.x for part in parts]), units.x.names, units.x.kinds)
-    y = pd.DataFrame(np.concatenate([part.y for part in parts]), columns=units.y.names)
+    x = in_words(whole.x, units.x.names, units.x.kinds)
+    y = pd.DataFrame(whole.y, columns=units.y.names)
     target = units.target
-    tables = [y if target is None else pd.Series(target.of(y.to_numpy()), name=target.name), x]
-    del parts, x, y  # handed over below: of many rows, most of what there is in memory
+    tables = [y if target is None else pd.Series(target.of(whole.y), name=target.name), x]
+    del whole, x, y  # handed over below: of many rows, most of what there is in memory
     learner = SymmetryLearner(
         seeds=arguments.seeds,
         params=dict(arguments.params),

@@ -1,17 +1,51 @@
 """What the columns of a table seem to be, before anything is learned of them."""
 
-__all__ = ["look", "separator_of"]
+__all__ = ["Look", "look", "separator_of"]
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
+
+import numpy as np
 
 from symmetry.data import Array, Table
 from symmetry.kinds import Kind, kind_of
-from symmetry.sheets import Values, read_names, read_sheet, text_columns, unusable_columns
+from symmetry.sheets import (
+    Fault,
+    Values,
+    far_values,
+    read_names,
+    read_pieces,
+    text_columns,
+    unusable_columns,
+)
 
 SEPARATORS = ",;\t|"
 SHOWN = 6  # values of a category
+MOST_MISSING = 0.1  # of a column that may be left out
+
+
+@dataclass(frozen=True)
+class Look:
+    """Holds what the columns of a table seem to be.
+
+    Arguments:
+        kinds: The kind of each column that can be used, with some words.
+        left: Why others cannot be used.
+        table: How these columns can be read: without rows that have bad cells, if there are any.
+        bad: What is wrong with cells of such rows, in words.
+        bad_rows: How many such rows there are.
+        far: Which values are far from all others of their column, in words.
+    """
+
+    kinds: dict[str, tuple[Kind, str]]
+    left: dict[str, str]
+    table: Table
+    bad: list[str]
+    bad_rows: int
+    far: list[str]
 
 
 def separator_of(path: Path) -> str:
@@ -28,19 +62,18 @@ def separator_of(path: Path) -> str:
     return max(SEPARATORS, key=columns)
 
 
-def look(
-    path: Path, table: Table, x: Sequence[str] | None, y: Sequence[str]
-) -> tuple[dict[str, tuple[Kind, str]], dict[str, str]]:
-    """Finds the kinds of columns, each with some words; and why others cannot be used.
+def look(path: Path, table: Table, x: Sequence[str] | None, y: Sequence[str]) -> Look:
+    """Finds the kinds of columns, and why others cannot be used.
 
     Arguments:
         path: The table.
-        table: How it is read.
-        x: Columns that must be used; if left out, all but y that can be.
+        table: How it is read, but for rows with bad cells.
+        x: Columns that must be used; if left out, all but y that can be, and have no more than a
+            tenth of bad cells.
         y: Columns that must be used, too.
 
     Raises:
-        ValueError: If there is no such column, or one that must be used cannot.
+        ValueError: If there is no such column, one that must be used cannot, or all rows are bad.
     """
     names = read_names(path, table)
     if twice := [name for place, name in enumerate(y) if name in y[:place]]:
@@ -57,18 +90,38 @@ def look(
         left = unusable_columns(path, x_names, table)
     chosen = [*(x or [name for name in x_names if name not in left]), *y]
     values = {name: Values() for name in text_columns(path, chosen, table)}
-    sheet = read_sheet(path, chosen, table, categories=values)
+    faults: dict[str, Fault] = {}
+    pieces = read_pieces(path, [], table, optional=chosen, categories=values, faults=faults)
+    numbers = np.concatenate([piece.numbers for piece in pieces])
+    bad = np.isnan(numbers)
     found = {}
     for column, name in enumerate(chosen):
         try:
-            found[name] = _found(name, sheet.numbers[:, column], values.get(name))
+            share = bad[:, column].mean()
+            if share == 1 or (share > MOST_MISSING and not (x or name in y)):
+                raise ValueError(faults[name].words(name, table))
+            found[name] = _found(name, numbers[~bad[:, column], column], values.get(name))
         except ValueError as error:
             if x or name in y:
                 raise ValueError(f"{path}: {error}") from None
             left[name] = str(error)
     if not set(found) - set(y):
         raise ValueError(f"{path} has no column of x that can be used: {left}")
-    return found, left
+    used = [column for column, name in enumerate(chosen) if name in found]
+    good = np.flatnonzero(~bad[:, used].any(1))
+    words = [faults[name].words(name, table) for name in found if name in faults]
+    if not len(good):
+        raise ValueError(f"{path} has {len(bad)} rows, all with bad cells: {'; '.join(words)}")
+    if dropped := len(bad) - len(good):
+        most = max(table.most_dropped, ceil(100 * dropped / len(bad)) / 100)
+        table = replace(table, bad_rows="drop", most_dropped=most)
+    far = [
+        values_beyond.words(chosen[column], good)
+        for column in used
+        if chosen[column] not in values
+        if (values_beyond := far_values(numbers[good, column]))
+    ]
+    return Look(found, left, table, words, dropped, far)
 
 
 def _found(name: str, numbers: Array, values: Values | None) -> tuple[Kind, str]:

@@ -6,6 +6,7 @@ while a table comes from anywhere, may be larger than memory, and is read in pie
 
 __all__ = [
     "Far",
+    "Fault",
     "Sheet",
     "Values",
     "far_values",
@@ -47,6 +48,7 @@ TEXT = (".csv", ".tsv", ".txt")
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?")
 EXAMPLES = 100  # different cells of a piece that are looked at for the likely cause
 SHOWN = 4  # columns with bad cells
+MISSES = "nothing"  # what is said of a blank cell
 EXACT = 2**53  # beyond it float64 has not all whole numbers
 GAP = 20  # how far out a value is that is far, in widths of what lies between
 
@@ -166,6 +168,7 @@ def read_pieces(
     exact: Sequence[str] = (),
     categories: Mapping[str, Values] = NO_CATEGORIES,
     say: Say = print,
+    faults: dict[str, "Fault"] | None = None,
 ) -> Iterator[Sheet]:
     """Reads a file as :func:`read_sheet` does, in pieces, so that it may be larger than memory.
 
@@ -180,15 +183,18 @@ def read_pieces(
         exact: As in :func:`read_sheet`.
         categories: As in :func:`read_sheet`.
         say: Is told, in words, which rows were left out.
+        faults: Comes to hold what is wrong with columns, by their names.
 
     Raises:
-        ValueError: As :func:`read_sheet`.
+        ValueError: As :func:`read_sheet`; also if an optional column looks like numbers in a
+            notation that was not declared.
         OSError: If the file cannot be read.
     """
     path = Path(path)
     numeric = [*names, *optional]
     others = [label for label in labels if label not in numeric]
-    faults: dict[str, _Fault] = {}
+    faults = {} if faults is None else faults
+    needed = [*names, *others]
     grouped = {name: _Groups(table.decimal) for name in numeric if name not in categories}
     bad_rows = start = 0
     texts = [*labels, *(name for name in numeric if name in categories)]
@@ -203,20 +209,21 @@ def read_pieces(
                 _check_digits(path, name, chunk[name], numbers[:, column])
             grouped[name].look(chunk[name], ~np.isnan(numbers[:, column]))
         numbers[~np.isfinite(numbers)] = np.nan
-        bad = np.isnan(numbers[:, : len(names)])
-        bad = np.column_stack([bad, *(_is_blank(chunk[label]) for label in others)])
-        for name, one in zip([*names, *others], bad.T, strict=True):
+        blank = (_is_blank(chunk[label]) for label in others)
+        bad = np.column_stack([*np.isnan(numbers).T, *blank])
+        for name, one in zip([*numeric, *others], bad.T, strict=True):
             found = np.flatnonzero(one)
             if not len(found):
                 continue
             fault = faults.setdefault(
-                name, _Fault(start + int(found[0]) + 1, is_text=name in categories)
+                name, Fault(start + int(found[0]) + 1, is_text=name in categories)
             )
             fault.count += len(found)
             fault.cells += chunk[name].iloc[found].drop_duplicates()[:EXAMPLES].tolist()
+        bad = np.delete(bad, range(len(names), len(numeric)), 1)  # all but the optional ones
         good = np.flatnonzero(~bad.any(1))
         bad_rows += len(chunk) - len(good)
-        refused = faults and table.bad_rows == "refuse"
+        refused = bad_rows and table.bad_rows == "refuse"
         if len(good) and not refused:  # what will be refused is but counted
             yield Sheet(
                 numbers if len(good) == len(numbers) else numbers[good],
@@ -235,21 +242,22 @@ def read_pieces(
                 f"{table.decimal!r} and data.decimal: {_other(table.decimal)!r}, or write out "
                 "the decimals of all numbers"
             )
-    if faults:
-        say(_judged(path, table, faults, bad_rows, start))
+    # Dropped, numbers in another notation would be the large ones or those with decimals.
+    for name, fault in faults.items():
+        if notation := fault.notation(table):
+            raise ValueError(f"{path}: {fault.words(name, table)}; {notation}")
+    if bad_rows:
+        theirs = {name: faults[name] for name in needed if name in faults}
+        say(_judged(path, table, theirs, bad_rows, start))
 
 
 def _judged(
-    path: Path, table: Table, faults: Mapping[str, "_Fault"], bad_rows: int, rows: int
+    path: Path, table: Table, faults: Mapping[str, "Fault"], bad_rows: int, rows: int
 ) -> str:
     # What is said of bad rows that may be dropped; an error if they may not.
     words = "; ".join(fault.words(name, table) for name, fault in list(faults.items())[:SHOWN])
     if len(faults) > SHOWN:
         words += f"; and so in {len(faults) - SHOWN} more columns"
-    # Dropped, numbers in another notation would be the large ones or those with decimals.
-    for fault in faults.values():
-        if notation := fault.notation(table):
-            raise ValueError(f"{path}: {words}; {notation}")
     if table.bad_rows == "refuse":
         # What a learned model knows as a category, it cannot do without.
         whole = [
@@ -340,7 +348,7 @@ def _texts(cells: "Series[Any]", table: Table) -> list[str]:
 
     if not texts or not np.isnan(_numbers(pd.Series(texts, dtype=str), table)).all():
         return []
-    return [] if _Fault(0, cells=texts).notation(table) else texts
+    return [] if Fault(0, cells=texts).notation(table) else texts
 
 
 def _may_be_texts(kind: Any) -> bool:
@@ -416,23 +424,36 @@ def _short(numbers: NDArray[Any]) -> NDArray[Any]:
 
 
 @dataclass
-class _Fault:
-    # What is wrong with a column: the first bad row from 1, how many are bad, and some of them.
+class Fault:
+    """Holds what is wrong with a column.
+
+    Arguments:
+        row: The number of the first bad row, from 1.
+        count: How many are bad.
+        cells: Some of these cells.
+        is_text: Whether the column is a category.
+    """
+
     row: int
     count: int = 0
     cells: list[Any] = field(default_factory=list)
     is_text: bool = False
 
     def words(self, name: str, table: Table) -> str:
-        cell = self.cells[0]
-        wanted = "none of its values" if self.is_text else "no finite numbers"
-        return (
-            f"{self.count} cells of column {name!r} are {wanted}, the first in row "
-            f"{self.row}: {_shown(cell, table)}"
-        )
+        """Says how many cells are bad and where the first one is."""
+        several = self.count > 1
+        what = "no finite numbers" if several else "no finite number"
+        shown = f": {_shown(self.cells[0], table)}"
+        if self.is_text:
+            what = "none of its values"
+        if all(_shown(cell, table) == MISSES for cell in self.cells):
+            what, shown = "missing", ""
+        who, place = ("cells", "the first in row") if several else ("cell", "in row")
+        verb = "are" if several else "is"
+        return f"{self.count} {who} of column {name!r} {verb} {what}, {place} {self.row}{shown}"
 
     def notation(self, table: Table) -> str:
-        # Which notation the cells are in, in words; nothing if they do not look like numbers.
+        """Says in which notation the cells are; nothing if they do not look like numbers."""
         if self.is_text:
             return ""
         cells = [str(cell).strip() for cell in self.cells if not _is_missing(cell, table)]
@@ -503,8 +524,8 @@ def _is_missing(cell: Any, table: Table) -> bool:
 
 
 def _shown(cell: Any, table: Table) -> str:
-    if cell is None or not str(cell).strip():
-        return "nothing"
+    if cell is None or cell != cell or not str(cell).strip():  # NaN as Parquet's numbers have it
+        return MISSES
     if _is_missing(cell, table):
         return f"{cell!r}, declared as missing"
     if str(cell).strip().lower() in MISSING:
@@ -574,6 +595,16 @@ class Far:
     rows: NDArray[np.intp]
     lowest: float
     highest: float
+
+    def words(self, name: str, rows: NDArray[np.intp]) -> str:
+        """Says which values are far, and in which of the rows, by their numbers from 0."""
+        shown = ", ".join(f"{value:.6g}" for value in self.values[:5])
+        more = ", …" if len(self.values) > 5 else ""
+        return (
+            f"column {name!r} is {shown}{more} in {len(self.rows)} rows, the first being row "
+            f"{rows[self.rows[0]] + 1}, and from {self.lowest:.6g} to {self.highest:.6g} in all "
+            "others"
+        )
 
 
 def far_values(column: Array) -> Far | None:

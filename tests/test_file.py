@@ -74,6 +74,19 @@ def test_columns_are_those_named_with_the_training_rows_units():
     np.testing.assert_allclose([*found, *parts["test"].y[0]], frame.loc[row, ["c", "a", "b"]])
 
 
+def test_the_whole_is_all_rows_in_their_order_however_few(capsys):
+    frame = table(rows=7).assign(kind=["v", "u", "u", "v", "u", "v", "w"])
+    frame.to_csv("mine.csv", index=False)
+    whole = build(x=["a", "kind"], y=["b"]).whole()
+    np.testing.assert_array_equal(whole.x[:, 0], frame["a"])
+    np.testing.assert_array_equal(whole.y[:, 0], frame["b"])
+    kind = whole.units.x.kinds[1]
+    assert [kind.members[int(place)] for place in whole.x[:, 1]] == [*frame["kind"]]
+    frame.iloc[[0, 0, *range(7)]].to_csv("mine.csv", index=False)
+    assert len(build(x=["a", "kind"], y=["b"]).whole()) == 9
+    assert "3 of 9 rows stand there more than once" in capsys.readouterr().out
+
+
 def test_a_column_may_say_which_row_is_of_which_part():
     said = np.array(["train"] * 600 + ["test"] * 300 + ["validation"] * 100)
     table(part=said).to_csv("mine.csv", index=False)

@@ -384,3 +384,84 @@ def test_columns_of_parquet_that_hold_neither_numbers_nor_texts_are_left_out(tmp
 def test_a_table_without_the_y_that_is_named_is_refused_with_its_columns(fitted):
     said = refusal(main, ["new", str(fitted[0]), "--y", "q"])
     assert "has no column 'q'; it has 'mass', 'acceleration', 'force'" in said
+
+
+def holey(rows):
+    """A table as people have them: cells are missing, some stand for it, one has a slip."""
+    draw = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "mass": draw.uniform(1, 3, rows).round(3),
+            "cut": draw.choice(["Fair", "Ideal"], rows),
+            "code": [str(number) for number in draw.integers(100, 300, rows)],
+            "budget": draw.uniform(1, 3, rows),
+            "note": pd.Series("", index=range(rows), dtype=object),
+            "income": draw.uniform(1, 3, rows).round(3),
+        }
+    )
+    frame["price"] = (frame["mass"] * frame["income"]).round(3)
+    frame.loc[: rows // 2, "budget"] = np.nan
+    frame.loc[3, "note"] = "sold"
+    frame.loc[rows // 4 :: 20, "cut"] = None
+    frame.loc[5, "code"] = "136A"
+    frame.loc[1::25, "price"] = np.nan
+    return frame
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_what_new_says_to_type_leaves_out_what_is_missing(tmp_path, capsys, kind):
+    path, rows = tmp_path / f"holey.{kind}", holey(400)
+    getattr(rows, f"to_{kind}")(path, index=False)
+    main(["new", str(path), "--y", "price"])
+    printed = capsys.readouterr().out
+    assert "left out: budget, since 201 cells of column 'budget' are missing" in printed
+    assert "left out: note, since 399 cells of column 'note' are missing" in printed
+    assert "15 cells of column 'cut' are missing, the first in row 101" in printed
+    assert "16 cells of column 'price' are missing, the first in row 2" in printed
+    assert "1 cell of column 'code' is no finite number, in row 6: '136A'" in printed
+    used = ["mass", "cut", "code", "income"]
+    good = rows.replace("136A", np.nan)[[*used, "price"]].dropna()
+    assert f"{400 - len(good)} rows have such cells; --bad-rows drop leaves them out" in printed
+    (typed,) = re.findall(r"  (symmetry fit .*)", printed)
+    words = shlex.split(typed)[1:]
+    assert words[words.index("--x") + 1].split(",") == used
+    assert words[words.index("--bad-rows") + 1] == "drop"
+    assert float(words[words.index("--most-dropped") + 1]) == 0.08
+    words[words.index("-o") + 1] = str(tmp_path / "l.safetensors")
+    main([*words, *FEW])
+    assert f"dropped {400 - len(good)} of 400 rows" in capsys.readouterr().out
+    said = refusal(main, [word for word in words if word not in ("--most-dropped", "0.08")])
+    assert "more than the share of 0.05 that data.most_dropped allows" in said
+
+
+def test_new_says_which_values_fit_would_refuse(table, tmp_path, capsys):
+    path = tmp_path / "coded.csv"
+    table.assign(mass=table["mass"].where(table.index % 12 > 0, -9999)).to_csv(path, index=False)
+    main(["new", str(path), "--y", "force"])
+    printed = capsys.readouterr().out
+    assert "column 'mass' is -9999 in 50 rows, the first being row 1" in printed
+    assert "--far-values keep" in printed
+    (typed,) = re.findall(r"  symmetry (fit .*)", printed)
+    words = shlex.split(typed)
+    words[words.index("-o") + 1] = str(tmp_path / "l.safetensors")
+    assert "column 'mass' is -9999 in 50 rows" in refusal(main, words)
+    main(["new", str(path), "--y", "force", "--missing", "-9999"])
+    printed = capsys.readouterr().out
+    assert "50 rows have such cells" in printed
+    assert "--far-values" not in printed
+    assert "--missing -9999 --bad-rows drop --most-dropped 0.09" in printed
+
+
+@pytest.mark.parametrize("rows", [5, 60, 250])
+def test_few_rows_are_fitted_and_the_verdict_says_if_they_are_too_few(
+    table, tmp_path, capsys, rows
+):
+    path = tmp_path / "few.csv"
+    table[:rows].to_csv(path, index=False)
+    fit(path, tmp_path / "l.safetensors")
+    said = capsys.readouterr().out
+    held = round(0.2 * rows)
+    assert ("Not judged" in said) == (held < 40)
+    assert SymmetryLearner.load(tmp_path / "l.safetensors").model_ is not None
+    table[:4].to_csv(path, index=False)
+    assert "minimum of 5 is required" in refusal(fit, path, tmp_path / "l.safetensors")

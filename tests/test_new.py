@@ -35,6 +35,9 @@ def folder(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "examples" / "own", tmp_path / "examples" / "own")
     monkeypatch.chdir(tmp_path)
     table().to_csv("stones.csv", index=False)
+    even = [number if number % 2 else None for number in range(10)]
+    empty = pd.DataFrame({"a": even[::-1], "b": None, "c": even})
+    empty.to_csv("empty.csv", index=False)
 
 
 @pytest.fixture
@@ -111,9 +114,38 @@ def test_any_form_is_looked_up_and_a_class_is_found(run, suffix, monkeypatch):
         (("new", "stones.csv", "--y", "price", "--x", "same"), "column 'same' is constant"),
         (("new", "stones.csv", "--y", "price", "--hold", "id"), "--hold names 'id'; allowed: 'c"),
         (("new", "none.csv", "--y", "price"), "none.csv"),
+        (("new", "empty.csv", "--y", "a", "--x", "b"), "10 cells of column 'b' are missing"),
+        (("new", "empty.csv", "--y", "b"), "10 cells of column 'b' are missing"),
+        (("new", "empty.csv", "--y", "a", "--x", "c"), "has 10 rows, all with bad cells: 5 cell"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_written(run, words, message):
     with pytest.raises(SystemExit, match=message):
         run(*words)
     assert [path.name for path in Path("examples").iterdir()] == ["own"]
+
+
+def test_rows_with_missing_cells_are_dropped_as_params_say(run, monkeypatch, capsys):
+    frame = table()
+    frame.loc[::10, "carat"] = np.nan
+    frame.loc[:60, "NO"] = np.nan
+    frame.loc[7, "price"] = 10**9
+    frame.to_csv("holey.csv", index=False)
+    run("holey", "holey.csv", "--y", "price")
+    printed = capsys.readouterr().out
+    assert "left out: NO, since 61 cells of column 'NO' are missing" in printed
+    assert "60 cells of column 'carat' are missing, the first in row 1" in printed
+    assert "bad_rows: drop leaves out the 60 rows that have such cells" in printed
+    assert "column 'price' is 1e+09 in 1 rows, the first being row 8" in printed
+    data = read_yaml("examples/holey/params.yaml")["data"]
+    assert (data["bad_rows"], data["most_dropped"]) == ("drop", 0.1)
+    with pytest.raises(ValueError, match=r"data\.far_values: keep"):
+        parts_of("holey", monkeypatch)
+
+
+def test_a_column_that_is_asked_for_is_used_however_much_it_misses(run, monkeypatch):
+    frame = table()
+    frame.loc[:249, "carat"] = np.nan
+    frame.to_csv("holey.csv", index=False)
+    run("holey", "holey.csv", "--y", "price", "--x", "carat", "cut")
+    assert sum(map(len, parts_of("holey", monkeypatch).values())) == 350

@@ -181,14 +181,14 @@ BAD_ROWS = {
     "too few columns": ("a\n1\n", "1 columns; the model takes 2 of x"),
     "a header alone": ("a,b\n", "0 rows"),
     "nothing": ("", "is empty"),
-    "text": ("a,b\n1,2\n1,two\n", "column 'b' are no finite numbers, the first in row 2: 'two'"),
+    "text": ("a,b\n1,2\n1,two\n", "column 'b' is no finite number, in row 2: 'two'"),
     "an empty cell": (
         "a,b\n1,\n",
-        "column 'b' are no finite numbers, the first in row 1: nothing",
+        "column 'b' is missing, in row 1",
     ),
     "a row too short": ("a,b\n1,2\n1\n", "row 2 has 1 cells, the header 2"),
-    "NaN": ("a,b\n1,2\n1,nan\n", "column 'b' are no finite numbers, the first in row 2: 'nan'"),
-    "infinity": ("a,b\n-inf,2\n1,2\n", "column 'a' are no finite numbers, the first in row 1"),
+    "NaN": ("a,b\n1,2\n1,nan\n", "column 'b' is no finite number, in row 2: 'nan'"),
+    "infinity": ("a,b\n-inf,2\n1,2\n", "column 'a' is no finite number, in row 1"),
 }
 
 
@@ -227,7 +227,7 @@ def test_a_model_that_decodes_from_y_says_how_many_columns_it_takes(refused):
     message = refused("bad.csv", "--model", weights("cvae"))
     assert "bad.csv has 2 columns; the model takes 2 of x and 3 of y" in message
     Path("bad.csv").write_text("a,b,c,d,e\n1,2,3,4,nan\n")
-    assert "column 'e' are no finite numbers, the first in row 1" in refused(
+    assert "column 'e' is no finite number, in row 1" in refused(
         "bad.csv", "--model", weights("cvae")
     )
 
@@ -330,9 +330,9 @@ def test_bad_rows_are_counted_and_placed_and_rows_keep_their_numbers(run, capsys
         write(name, index=False)
         run(name, "--count", 2, "-o", "out.csv")
         said, done = capsys.readouterr().err.splitlines()
-        assert f"{name}: dropped 2 of 5 rows: 1 cells of column 'speed'" in said
-        assert "the first in row 2" in said
-        assert "the first in row 4" in said
+        assert f"{name}: dropped 2 of 5 rows: 1 cell of column 'speed'" in said
+        assert "in row 2" in said
+        assert "in row 4" in said
         assert done == "out.csv: 6 partners of 3 rows"
         table = pd.read_csv("out.csv")
         assert table["row"].tolist() == [0, 0, 2, 2, 4, 4]

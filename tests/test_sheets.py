@@ -111,7 +111,7 @@ def test_a_long_file_is_read_in_chunks_and_places_count_on(written, monkeypatch)
     np.testing.assert_array_equal(sheet.rows, kept)
     (said,) = whispered
     assert "dropped 2 of 47 rows" in said
-    assert "2 cells of column 'b' are no finite numbers, the first in row 8: nothing" in said
+    assert "2 cells of column 'b' are missing, the first in row 8" in said
 
 
 # ---- What is dropped ---------------------------------------------------------------------------
@@ -155,7 +155,7 @@ MALFORMED = {
         HEADER + "".join(f'"{i},5",1,1\n' for i in range(3)),
         "3 cells of column 'a' are no finite numbers, the first in row 1: '0,5'",
     ),
-    "thousands": (HEADER + '"1,000",1,1\n', "the first in row 1: '1,000'"),
+    "thousands": (HEADER + '"1,000",1,1\n', "is no finite number, in row 1: '1,000'"),
     # columns
     "a missing column": (WHOLE.replace("b", "d", 1), "has no column 'b'; it has 'a', 'd', 'c'"),
     "a name with a space": (WHOLE.replace("b", " b", 1), "has no column 'b'; it has 'a', ' b'"),
@@ -180,7 +180,7 @@ MALFORMED = {
     ),
     "a separator at the end of the header": (WHOLE.replace("c\n", "c,\n", 1), "row 1 has 3 cells"),
     # cells
-    "an empty cell": (WHOLE + ",2,3\n", "1 cells of column 'a'.*in row 6: nothing"),
+    "an empty cell": (WHOLE + ",2,3\n", "1 cell of column 'a' is missing, in row 6"),
     "NaN": (WHOLE + "NaN,2,3\n", "in row 6: 'NaN', which is missing"),
     "NA": (WHOLE + "NA,2,3\n" * 2, "2 cells of column 'a'.*in row 6: 'NA', which is missing"),
     "null": (WHOLE + "null,2,3\n", "in row 6: 'null', which is missing"),
@@ -198,7 +198,7 @@ MALFORMED = {
     "an underscore": (WHOLE + "1_000,2,3\n", "in row 6: '1_000'"),
     "a formula": (WHOLE + "=A1+1,2,3\n", r"in row 6: '=A1\+1'"),
     "a long text": (WHOLE + "x" * 500 + ",2,3\n", "in row 6: 'x{40}…'"),
-    "a second header": (WHOLE + WHOLE, "in row 6: 'a'; 1 cells of column 'b'"),
+    "a second header": (WHOLE + WHOLE, "in row 6: 'a'; 1 cell of column 'b'"),
 }
 
 
@@ -261,8 +261,8 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path, name):
 
 
 PARQUET = {
-    "text": ({"a": ["1", "x"], "b": [1, 2]}, "1 cells of column 'a'.*in row 2: 'x'"),
-    "missing": ({"a": [1.0, None], "b": [1, 2]}, "1 cells of column 'a'.*in row 2"),
+    "text": ({"a": ["1", "x"], "b": [1, 2]}, "1 cell of column 'a'.*in row 2: 'x'"),
+    "missing": ({"a": [1.0, None], "b": [1, 2]}, "1 cell of column 'a'.*in row 2"),
     "a date": (
         {"a": pd.to_datetime(["2026-01-01", "2026-01-02"]), "b": [1, 2]},
         "column 'a' is of type timestamp",
@@ -531,7 +531,7 @@ def test_what_pandas_keeps_as_an_index_or_a_category_is_a_column(tmp_path):
 
 def test_a_blank_label_makes_a_bad_row(written):
     content = "a,b,site\n1,2,x\n3,4,\n5,6, \n"
-    with pytest.raises(ValueError, match=r"2 cells of column 'site'.*row 2: nothing"):
+    with pytest.raises(ValueError, match=r"2 cells of column 'site' are missing.*row 2"):
         read(written(content), labels=["site"])
     assert read(written(content), labels=["site"], said=[], **DROP).rows.tolist() == [0]
 
@@ -556,7 +556,23 @@ def test_pieces_together_are_the_sheet_and_optional_columns_may_lack_cells(tmp_p
         assert read_so_far[-1] == 1
         numbers = np.concatenate([piece.numbers for piece in pieces])
         np.testing.assert_array_equal(numbers, frame[["a", "b"]].drop(9).to_numpy())
-        assert "dropped 1 of 45 rows: 1 cells of column 'a'" in said[0]
+        assert "dropped 1 of 45 rows: 1 cell of column 'a'" in said[0]
+
+
+def test_an_optional_column_in_another_notation_is_refused_and_not_missing(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text('a,b\n1,"1,5"\n2,"2,5"\n')
+    with pytest.raises(ValueError, match=r"2 cells of column 'b'.*declare data\.decimal: ','"):
+        list(read_pieces(path, ["a"], Table(), optional=["b"]))
+    path.write_text("a,b\n1,x\n2,\n,3\n")
+    faults = {}
+    (piece,) = read_pieces(path, [], Table(), optional=["a", "b"], faults=faults)
+    np.testing.assert_array_equal(piece.numbers, [[1, np.nan], [2, np.nan], [np.nan, 3]])
+    said = {name: fault.words(name, Table()) for name, fault in faults.items()}
+    assert said == {
+        "a": "1 cell of column 'a' is missing, in row 3",
+        "b": "2 cells of column 'b' are no finite numbers, the first in row 1: 'x'",
+    }
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])

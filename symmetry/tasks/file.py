@@ -121,35 +121,54 @@ class File(TaskBase):
                 x and y share one, bad rows or far values are to be refused, or a part has too few
                 rows.
         """
-        self._check_names()
-        names = [*self.x, *self.y]
-        table = self.table
-        labels = [name for name in (self.split_column, self.group, self.order) if name is not None]
-        values = {name: Values() for name in self._texts(names, table)}
-        sheet = read_sheet(
-            self.path, names, table, labels=labels, exact=self.hold, categories=values
-        )
-        self._check_far(sheet, values)
+        sheet, values = self._sheet()
         rows_of = self._split(sheet)
-        numbers = sheet.numbers
-        try:
-            kinds, target = self._kinds(numbers, values, rows_of["train"])
-            x, y = numbers[:, : len(self.x)], numbers[:, len(self.x) :]
-            train = rows_of["train"]
-            of_x = Columns.of(x[train], self.x, kinds)
-            of_y = target.columns() if target else Columns.of(y[train], self.y)
-            units = Units(of_x, of_y, table, target)
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {error}") from None
+        units = self._units(sheet.numbers, values, rows_of["train"])
         for part, rows in rows_of.items():
-            rows = self._known(part, rows, numbers)
-            of_part = target.indicators(y[rows, 0]) if target else y[rows]
-            yield part, Dataset(x[rows], of_part, units=units)
+            yield part, self._dataset(sheet.numbers, units, self._known(part, rows, sheet.numbers))
+
+    def whole(self) -> Dataset:
+        """Reads all rows as one data set, in their order, however few they are.
+
+        Raises:
+            ValueError: As :meth:`parts`, but for parts with too few rows.
+        """
+        sheet, values = self._sheet()
+        self._tell_copies(copies_of(sheet.numbers))
+        rows = np.arange(len(sheet.numbers))
+        units = self._units(sheet.numbers, values, rows)
+        return self._dataset(sheet.numbers, units, rows)
 
     @property
     def plane(self) -> Plane:
         """The plane of the first two columns of x."""
         return Plane(labels=(self.x[0], self.x[min(1, len(self.x) - 1)]), equal=False, dots=True)
+
+    def _sheet(self) -> tuple[Sheet, dict[str, Values]]:
+        # The cells, x before y, with the values of categories.
+        self._check_names()
+        names = [*self.x, *self.y]
+        labels = [name for name in (self.split_column, self.group, self.order) if name is not None]
+        values = {name: Values() for name in self._texts(names, self.table)}
+        sheet = read_sheet(
+            self.path, names, self.table, labels=labels, exact=self.hold, categories=values
+        )
+        self._check_far(sheet, values)
+        return sheet, values
+
+    def _units(self, numbers: Array, values: dict[str, Values], train: NDArray[np.intp]) -> Units:
+        try:
+            kinds, target = self._kinds(numbers, values, train)
+            x, y = (side[train] for side in np.split(numbers, [len(self.x)], 1))
+            of_y = target.columns() if target else Columns.of(y, self.y)
+            return Units(Columns.of(x, self.x, kinds), of_y, self.table, target)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
+
+    def _dataset(self, numbers: Array, units: Units, rows: NDArray[np.intp]) -> Dataset:
+        x, y = (side[rows] for side in np.split(numbers, [len(self.x)], 1))
+        target = units.target
+        return Dataset(x, target.indicators(y[:, 0]) if target else y, units=units)
 
     def _check_names(self) -> None:
         for key, named, allowed in (
@@ -247,15 +266,8 @@ class File(TaskBase):
         for column, name in enumerate([*self.x, *self.y]):
             if name in values:
                 continue
-            far = far_values(sheet.numbers[:, column])
-            if far is not None:
-                shown = ", ".join(f"{value:.6g}" for value in far.values[:5])
-                more = ", …" if len(far.values) > 5 else ""
-                words.append(
-                    f"column {name!r} is {shown}{more} in {len(far.rows)} rows, the first being "
-                    f"row {sheet.rows[far.rows[0]] + 1}, and from {far.lowest:.6g} to "
-                    f"{far.highest:.6g} in all others"
-                )
+            if far := far_values(sheet.numbers[:, column]):
+                words.append(far.words(name, sheet.rows))
         if not words:
             return
         said = f"{self.path}: {'; '.join(words)}"
@@ -287,21 +299,24 @@ class File(TaskBase):
                 order = np.argsort(self._times(sheet.labels[self.order]), kind="stable")
                 earlier = {"train": max(count - validation - test, 0), "validation": validation}
                 parts = cut(order, blocks, earlier, "test")
-            several = count - np.count_nonzero(np.bincount(copies)[copies] == 1)
-            if several:
-                print(
-                    f"{self.path}: {several} of {count} rows stand there more than once; copies "
-                    "are of the same part"
-                )
+            self._tell_copies(copies)
         for part in PARTS:
             if len(parts[part]) < FEWEST[part]:
                 advice = "" if self.group is None else f" (groups of {self.group!r} stay whole)"
                 raise ValueError(
                     f"{self.path}: {len(parts[part])} of its {count} rows are for {part}; at "
-                    f"least {FEWEST[part]} are needed{advice}"
+                    f"least {FEWEST[part]} are needed{advice}; `symmetry fit` takes fewer"
                 )
         parts["train"].sort()  # as they lie in memory
         return {part: parts[part] for part in PARTS}
+
+    def _tell_copies(self, copies: NDArray[np.intp]) -> None:
+        several = len(copies) - np.count_nonzero(np.bincount(copies)[copies] == 1)
+        if several:
+            print(
+                f"{self.path}: {several} of {len(copies)} rows stand there more than once; copies "
+                "are of the same part"
+            )
 
     def _said(
         self, order: NDArray[np.intp], labels: NDArray[np.str_], copies: NDArray[np.intp]
