@@ -87,6 +87,15 @@ def test_the_whole_is_all_rows_in_their_order_however_few(capsys):
     assert "3 of 9 rows stand there more than once" in capsys.readouterr().out
 
 
+def test_a_category_whose_values_are_all_of_one_part_is_refused_by_name():
+    kinds = np.repeat([*"abcdefghij"], 100)
+    table(kind=kinds).to_csv("mine.csv", index=False)
+    message = r"mine\.csv: 0 rows of validation .*at least 20 are needed; leave such.* data\.group"
+    with pytest.raises(ValueError, match=message):
+        dict(build(x=["a", "kind"], y=["b"], group="kind").parts())
+    assert len(dict(build(x=["a", "c"], y=["b"], group="kind").parts())) == 3
+
+
 def test_a_column_may_say_which_row_is_of_which_part():
     said = np.array(["train"] * 600 + ["test"] * 300 + ["validation"] * 100)
     table(part=said).to_csv("mine.csv", index=False)

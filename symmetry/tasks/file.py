@@ -259,6 +259,12 @@ class File(TaskBase):
                 "of categories that no training row has"
             )
             rows = rows[~unknown]
+        if len(rows) < FEWEST[part]:
+            raise ValueError(
+                f"{self.path}: {len(rows)} rows of {part} have but values of categories that a "
+                f"training row has, too; at least {FEWEST[part]} are needed; leave such columns "
+                "out of data.x, as that of data.group"
+            )
         return rows
 
     def _check_far(self, sheet: Sheet, values: dict[str, Values]) -> None:
