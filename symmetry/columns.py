@@ -99,7 +99,7 @@ def look(path: Path, table: Table, x: Sequence[str] | None, y: Sequence[str]) ->
         try:
             share = bad[:, column].mean()
             if share == 1 or (share > MOST_MISSING and not (x or name in y)):
-                raise ValueError(faults[name].words(name, table))
+                raise ValueError(_useless(name, faults[name], table))
             found[name] = _found(name, numbers[~bad[:, column], column], values.get(name))
         except ValueError as error:
             if x or name in y:
@@ -122,6 +122,11 @@ def look(path: Path, table: Table, x: Sequence[str] | None, y: Sequence[str]) ->
         if (values_beyond := far_values(numbers[good, column]))
     ]
     return Look(found, left, table, words, dropped, far)
+
+
+def _useless(name: str, fault: Fault, table: Table) -> str:
+    advice = "; if these are names, add it to x and say that it is a category"
+    return fault.words(name, table) + advice * fault.has_words(table)
 
 
 def _found(name: str, numbers: Array, values: Values | None) -> tuple[Kind, str]:

@@ -452,6 +452,14 @@ class Fault:
         verb = "are" if several else "is"
         return f"{self.count} {who} of column {name!r} {verb} {what}, {place} {self.row}{shown}"
 
+    def has_words(self, table: Table) -> bool:
+        """Tells whether some of these cells hold something that does not stand for "missing"."""
+        return any(
+            not (_is_missing(cell, table) or cell != cell or str(cell).strip().lower() in MISSING)
+            for cell in self.cells
+            if cell is not None
+        )
+
     def notation(self, table: Table) -> str:
         """Says in which notation the cells are; nothing if they do not look like numbers."""
         if self.is_text:

@@ -395,6 +395,7 @@ def holey(rows):
             "cut": draw.choice(["Fair", "Ideal"], rows),
             "code": [str(number) for number in draw.integers(100, 300, rows)],
             "budget": draw.uniform(1, 3, rows),
+            "drive": draw.choice(["f", "r", "4"], rows),
             "note": pd.Series("", index=range(rows), dtype=object),
             "income": draw.uniform(1, 3, rows).round(3),
         }
@@ -415,6 +416,9 @@ def test_what_new_says_to_type_leaves_out_what_is_missing(tmp_path, capsys, kind
     main(["new", str(path), "--y", "price"])
     printed = capsys.readouterr().out
     assert "left out: budget, since 201 cells of column 'budget' are missing" in printed
+    assert re.search(
+        r"left out: drive, since \d+ cells .* '[fr]'; if these are names, add", printed
+    )
     assert "left out: note, since 399 cells of column 'note' are missing" in printed
     assert "15 cells of column 'cut' are missing, the first in row 101" in printed
     assert "16 cells of column 'price' are missing, the first in row 2" in printed
