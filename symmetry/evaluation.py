@@ -182,15 +182,18 @@ def evaluate(
         metrics["outside_share"] = truth.outside(points).mean(-1)
     moved = partners_of(JUDGED, JUDGING)
     lost = None if y_hat is None else _numpy(strayed(model, rows[:JUDGED], moved)).mean((1, 2))
+    realism: Metrics = {}
+    mixed = None
+    if training is not None and model.discrete is not None and model.units is not None:
+        kinds = model.units.x.kinds
+        realism, mixed = _realism(_numpy(moved), dataset.x[:JUDGED], training.x, kinds)
     judged, said = _judged(
-        dataset, _numpy(moved), y_hat, lost, metrics["leak_r2"], generator, bool(model.held)
+        dataset, _numpy(moved), y_hat, lost, metrics["leak_r2"], mixed, generator, bool(model.held)
     )
     metrics |= judged
     if model.predicts_class and y_hat is not None:
         metrics |= _class_errors(y_hat, y)
-    if training is not None and model.discrete is not None and model.units is not None:
-        kinds = model.units.x.kinds
-        metrics |= _realism(_numpy(moved), dataset.x[:JUDGED], training.x, kinds)
+    metrics |= realism
     if model.units is not None:
         metrics |= _errors_of_columns("x_mae", model.units.x, x_hat - x)
         if y_hat is not None:
@@ -329,8 +332,12 @@ def _class_errors(y_hat: Tensor, y: Tensor) -> Metrics:
     return {"log_loss": _numpy(loss.mean((1, 2))), "accuracy": _numpy(hits.double().mean((1, 2)))}
 
 
-def _realism(moved: Array, rows: Array, training: Array, kinds: Sequence[Kind]) -> Metrics:
-    # Of partners with shape (S, count, m, d), of which one a row is enough for the distance.
+def _realism(
+    moved: Array, rows: Array, training: Array, kinds: Sequence[Kind]
+) -> tuple[Metrics, Estimate | None]:
+    # Of partners with shape (S, count, m, d), of which one a row is enough for the distance; and
+    # by how much new combinations are more of them than of the rows.
+    mixed = None
     metrics: Metrics = {
         "row_distance": np.array(
             [nearest_distance(copy[0], training, kinds).mean() for copy in moved]
@@ -338,10 +345,11 @@ def _realism(moved: Array, rows: Array, training: Array, kinds: Sequence[Kind]) 
         "row_distance_of_rows": nearest_distance(rows, training, kinds).mean().repeat(len(moved)),
     }
     if any(kind.is_category for kind in kinds):
-        metrics["new_combinations_share"] = new_combinations(moved, training, kinds)
-        of_rows = new_combinations(rows[None], training, kinds)
-        metrics["new_combinations_share_of_rows"] = of_rows.repeat(len(moved))
-    return metrics
+        new, of_rows = (new_combinations(points, training, kinds) for points in (moved, rows))
+        metrics["new_combinations_share"] = new.mean((1, 2))
+        metrics["new_combinations_share_of_rows"] = of_rows.mean().repeat(len(moved))
+        mixed = Estimate.of(new.mean((0, 1)) - of_rows)
+    return metrics, mixed
 
 
 def _judged(
@@ -350,6 +358,7 @@ def _judged(
     y_hat: Tensor | None,
     lost: Array | None,
     leak: Array | None,
+    mixed: Estimate | None,
     generator: torch.Generator,
     held: bool,
 ) -> tuple[Metrics, Verdict]:
@@ -393,6 +402,7 @@ def _judged(
         np.mean([column_spread(points, dataset.x[: points.shape[1]]) for points in moved], 0),
         None if leak is None else float(leak.mean()),
         0.0 if lost is None else float(lost.mean()),
+        mixed,
     )
     return metrics, said
 

@@ -13,29 +13,26 @@ PIECE = 50  # points that are compared with all rows at once
 MOST_ROWS = 50_000  # that points are compared with
 
 
-def new_combinations(points: Array, rows: Array, kinds: Sequence[Kind]) -> Array:
-    """Computes the share of points whose categories together stand in no row.
+def new_combinations(points: Array, rows: Array, kinds: Sequence[Kind]) -> NDArray[np.bool_]:
+    """Tells of which points the categories together stand in no row.
 
     Arguments:
-        points: The points, with shape (S, ..., d).
+        points: The points, with shape (..., d).
         rows: The rows, with shape (n, d).
         kinds: The kind of each column.
 
     Returns:
-        The share, with shape (S,).
+        Whether each is new, with shape (...).
     """
     columns = [column for column, kind in enumerate(kinds) if kind.is_category]
     real = {tuple(row) for row in np.round(rows[:, columns]).astype(int).tolist()}
-    shares = []
-    for copy in points:
-        own, counts = np.unique(
-            np.round(copy[..., columns]).astype(int).reshape(-1, len(columns)),
-            axis=0,
-            return_counts=True,
-        )
-        new = np.array([tuple(row) not in real for row in own.tolist()])
-        shares.append(counts[new].sum() / counts.sum())
-    return np.array(shares)
+    own, places = np.unique(
+        np.round(points[..., columns]).astype(int).reshape(-1, len(columns)),
+        axis=0,
+        return_inverse=True,
+    )
+    new = np.array([tuple(row) not in real for row in own.tolist()])
+    return new[places].reshape(points.shape[:-1])
 
 
 def nearest_distance(points: Array, rows: Array, kinds: Sequence[Kind]) -> Array:

@@ -74,6 +74,8 @@ MEANINGS = {
     "predicted y (Kolmogorov–Smirnov)",
     "leak R²": "how much of y a fresh regression restores from Z0, which should not know it",
     "share of lost partners": "partners whose predicted y is not that of their row",
+    "new combinations above those of rows": "how many more partners than other rows have "
+    "categories that stand together in no training row",
     "largest column spread": "how far the column that moves most does so at one y: 0 not at all, "
     "1 as far as in the data",
     "gain of plain regression": "how much better than a constant x predicts y",

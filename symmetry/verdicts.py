@@ -98,6 +98,7 @@ STILL = 0.05  # sd of a column: nothing moves
 UNCOVERED = 0.08  # above the floor: half a ring reads 0.10 to 0.15 with 20 partners
 LEAK = 0.05  # R²
 LOST = 0.05  # share of partners that did not come back to their level
+MIXED = 0.1  # share of partners whose categories stand together in no row, above that of rows
 MOST = 0.5  # of the partners are lost: there are none to speak of
 PROOF = 3.0  # standard errors for a prediction to be better than a constant
 CHANCE = 2.0  # standard errors that are put down to chance
@@ -109,12 +110,14 @@ def verdict(
     spread: ArrayLike,
     leak_r2: float | None = None,
     lost_share: float = 0.0,
+    mixed: Estimate | None = None,
 ) -> Verdict:
     """Grades a learned symmetry and says what stands in its way.
 
     It is not found unless x predicts y, the model does too, partners keep y clearly better than
     random rows do, and something moves. Found, it is so in part where partners keep y worse
-    than could be, cover only part of their orbits, or Z0 knows of y. Figures with standard
+    than could be, cover only part of their orbits, or mix categories as no row does, or Z0 knows
+    of y. Figures with standard
     errors must show by 2 of them, a prediction by 3, that they are on their side of a limit.
 
     Arguments:
@@ -126,6 +129,8 @@ def verdict(
         spread: What :func:`column_spread` gives, with shape (d,).
         leak_r2: What :func:`~symmetry.probes.leak_r2` gives, or None.
         lost_share: The share of partners that did not come back to their level.
+        mixed: By how much more partners than other rows have categories that stand together in no
+            training row, see :func:`~symmetry.realism.new_combinations`; None without categories.
 
     Raises:
         ValueError: If a figure is missing or is not finite.
@@ -138,7 +143,7 @@ def verdict(
         if not np.isfinite(figure).all():
             raise ValueError(f"figure {name!r} is {figure}; it must be finite")
     fatal = _fatal(figures, float(np.max(spread)), lost_share)
-    partial = _partial(figures, coverage, leak_r2, lost_share)
+    partial = _partial(figures, coverage, leak_r2, lost_share, mixed)
     if fatal:
         return Verdict("not found", tuple(fatal))
     return Verdict("found in part" if partial else "found", tuple(partial))
@@ -175,6 +180,7 @@ def _partial(
     coverage: Coverage | None,
     leak_r2: float | None,
     lost_share: float,
+    mixed: Estimate | None,
 ) -> list[Reason]:
     error, random = figures["referee_error"], figures["random_rows"]
     reasons = []
@@ -208,4 +214,7 @@ def _partial(
     if lost_share > LOST:
         remedy = "partners did not come back to their level; leave them out, or train longer"
         reasons.append(Reason("share of lost partners", lost_share, LOST, remedy))
+    if mixed is not None and mixed.mean > (limit := max(MIXED, CHANCE * mixed.error)):
+        remedy = "partners mix categories as no row does; more rows, or fewer such columns"
+        reasons.append(Reason("new combinations above those of rows", mixed.mean, limit, remedy))
     return reasons

@@ -420,7 +420,7 @@ def test_what_is_new_and_how_far_it_lies_from_any_row():
     kinds = [Kind("category", ("a", "b")), Kind("category", ("c", "d")), Kind()]
     rows = np.array([[0, 0, 0.0], [1, 1, 10.0]])
     points = np.array([[[0, 0, 1.0], [0, 1, 1.0], [1, 1, 5.0], [1, 0, 10.0]]])
-    np.testing.assert_allclose(new_combinations(points, rows, kinds), [0.5])
+    np.testing.assert_array_equal(new_combinations(points, rows, kinds), [[0, 1, 0, 1]])
     distances = nearest_distance(points[0], rows, kinds)
     np.testing.assert_allclose(distances, np.array([0.1, 1.1, 0.5, 1]) / 3, rtol=1e-5)
 
@@ -432,3 +432,26 @@ def test_what_must_be_whole_is_and_a_range_is_kept_to_the_bit():
     assert possible(points, ()) is points
     data = Dataset(points, points[:, :1])
     assert len(data) == 2
+
+
+def test_partners_that_mix_what_never_stands_together_are_found_in_part_alone():
+    # A hundred rows tell too little of which of thirty models is of which of ten makers.
+    draw = np.random.default_rng(0)
+    model = draw.integers(0, 30, 300)
+    power = draw.uniform(1, 3, 300)
+    frame = pd.DataFrame(
+        {
+            "model": [f"model {number}" for number in model],
+            "maker": [f"maker {number % 10}" for number in model],
+            "power": power,
+            "weight": draw.uniform(1, 3, 300),
+        }
+    )
+    y = frame["power"] * frame["weight"]
+    few = {"steps": 200, "predictor_steps": 300}
+    learned = SymmetryLearner(params=few, random_state=0).fit(frame, y)
+    share, of_rows = (learned.summary_[f"new_combinations_share{end}"] for end in ("", "_of_rows"))
+    assert share > of_rows + 0.3
+    assert "partners mix categories as no row does" in learned.summary_["verdict"]
+    plain = SymmetryLearner(params=few, random_state=0).fit(frame.drop(columns="maker"), y)
+    assert "mix categories" not in plain.summary_["verdict"]

@@ -246,6 +246,7 @@ def test_faults_are_named(judged):
         (level, turned(x, share=0.5), {}, "found in part", "miss part"),
         (level, turned(x), {"leak_r2": 0.2}, "found in part", "Z0 still tells"),
         (level, turned(x), {"lost_share": 0.1}, "found in part", "come back"),
+        (level, turned(x), {"mixed": Estimate(0.2, 0.04)}, "found in part", "mix categories"),
         (level + 0.1 * heart, turned(x), {}, "found in part", "by heart"),
     ]
     for y_hat, partners, rest, grade, remedy in cases:
@@ -275,6 +276,12 @@ def test_real_tables_get_their_grade(error, random, nearest, grade):
     }
     coverage = Coverage(0.3, 0.25, Estimate(0.05, 0.02))
     assert verdict(seen, coverage, [0.8, 0.9]).grade == grade
+
+
+def test_combinations_as_new_as_those_of_rows_are_not_held_against_partners(judged):
+    x, _, level, referee = judged
+    for mixed in (Estimate(0.05, 0.001), Estimate(0.2, 0.11), Estimate(-0.3, 0.01), None):
+        assert judge(referee, level, turned(x), mixed=mixed).grade == "found"
 
 
 def test_small_errors_that_chance_hides_are_not_put_down_to_training():
