@@ -77,7 +77,7 @@ def _parser() -> ArgumentParser:
         help="those with missing or bad cells [refuse]",
     )
     reading.add_argument(
-        "--most-dropped", type=float, default=0.05, help="share of rows that drop may drop [0.05]"
+        "--most-dropped", type=_share, default=0.05, help="share of rows that drop may drop [0.05]"
     )
 
     new = commands.add_parser(
@@ -175,6 +175,15 @@ def _joined(names: Sequence[str]) -> str:
     line = StringIO()
     csv.writer(line, lineterminator="").writerow(names)
     return line.getvalue()
+
+
+def _share(text: str) -> float:
+    try:
+        if 0 <= float(text) <= 1:
+            return float(text)
+    except ValueError:
+        pass
+    raise ArgumentTypeError(f"found {text!r}; allowed: a share, 0 to 1")
 
 
 def _kind(text: str) -> tuple[str, Any]:

@@ -469,3 +469,10 @@ def test_few_rows_are_fitted_and_the_verdict_says_if_they_are_too_few(
     assert SymmetryLearner.load(tmp_path / "l.safetensors").model_ is not None
     table[:4].to_csv(path, index=False)
     assert "minimum of 5 is required" in refusal(fit, path, tmp_path / "l.safetensors")
+
+
+@pytest.mark.parametrize("share", ["2", "-0.1", "nan", "half"])
+def test_what_is_no_share_is_refused(fitted, share, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["new", str(fitted[0]), "--y", "force", f"--most-dropped={share}"])
+    assert f"found '{share}'; allowed: a share, 0 to 1" in capsys.readouterr().err
