@@ -39,18 +39,19 @@ def test_the_readme_is_short():
 def test_the_methods_that_err_least_are_those_of_the_laws():
     laws = pd.read_csv(ROOT / "metrics" / "laws.csv")
     own = laws[(laws["method"] != "nearest") & ~laws["law"].isin(["all_of_x", "pure_noise"])]
-    best = {}
+    best, cases = {}, {}
     for noise, some in own.groupby("noise"):
         errors = some.pivot_table(values="error", index=["law", "rows", "seed"], columns="method")
         errors = errors[errors.notna().sum(axis=1) > 1]  # where there is another
-        assert len(errors) == 32
+        cases[noise] = len(errors)
         best[noise] = errors.idxmin(axis=1).value_counts().to_dict()
     little, much = best[0.05], best[0.5]
-    assert f"errs least in {little.pop('stib_flow')} of 32 cases" in README
+    assert cases[0.05] >= 32
+    assert f"errs least in {little.pop('stib_flow')} of {cases[0.05]} cases" in README
     assert f"a walk on a level set in {little.pop('walk')}. At 50 % noise" in README
     assert not little
-    said = f"it is {much.pop('stib_flow')}, the walk {much.pop('walk')}, STIB {much.pop('stib')}:"
-    assert said in README
+    others = f"the walk {much.pop('walk')}, STIB {much.pop('stib')}:"
+    assert f"it is {much.pop('stib_flow')} of {cases[0.5]}, {others}" in README
     assert not much
 
 
