@@ -474,6 +474,9 @@ class SymmetryLearner(
         }
         order = default_rng(self.seed_).permutation(len(rows))
         parts = cut(order, copies_of(rows), held, "train")
+        # Copies lie beside each other now; dealt out as before, any half of a part is like it.
+        dealt = np.argsort(order)
+        parts = {part: own[np.argsort(dealt[own])] for part, own in parts.items()}
         if len(parts["train"]) < FEWEST - 2:
             raise ValueError(
                 f"{len(parts['train'])} of {len(rows)} rows are left to train on, copies of a row "

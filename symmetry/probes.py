@@ -35,12 +35,14 @@ def leak_r2(z0: Array, y: Array) -> float:
 
     Returns:
         The worst R² of all features; without a leak about −1 / k, k being the number of
-        neighbours, n / 40 from 5 to 100.
+        neighbours, n / 40 from 5 to 100; 0 if no feature varies, as of a rare class.
     """
     half = len(z0) // 2
     codes = whiten(z0)
     features = np.column_stack([y, np.linalg.norm(y, axis=1)])
     features = features[:, features[half:].std(0) > 1e-6 * np.abs(features).max(0)]
+    if not features.shape[1]:
+        return 0.0
     regressor = KNeighborsRegressor(int(np.clip(len(z0) / 40, 5, 100)))
     regressor.fit(codes[:half], features[:half])
     guess, truth = regressor.predict(codes[half:]), features[half:]

@@ -12,6 +12,7 @@ from symmetry.data import Columns, Dataset, Units
 from symmetry.estimators import mutual_information_bits
 from symmetry.evaluation import coverage, evaluate, generalisation_gap, summarize
 from symmetry.models import CVAE, MODELS, VAE, Model, Sizes
+from symmetry.probes import leak_r2
 from symmetry.tasks.formula import Formula
 from symmetry.tasks.spiral import Spiral, bayes_prediction, level, outside, spiral
 
@@ -502,3 +503,9 @@ def test_the_spread_of_a_column_is_how_far_partners_move_it(refine):
     )
     assert found["spread.x2"][0] == pytest.approx(partners_of_x2 / TEST.x[:, 1].std(), rel=0.05)
     np.testing.assert_allclose(found["spread.x1"][0], found["spread.x2"][0] / 2, rtol=0.05)
+
+
+def test_of_a_y_that_does_not_vary_nothing_leaks():
+    z0 = default_rng(0).normal(size=(200, 2))
+    y = (np.arange(200) < 3).astype(float)[:, None]  # a class so rare that one half lacks it
+    assert leak_r2(z0, y) == 0

@@ -472,3 +472,19 @@ def test_a_count_is_a_whole_number_above_0(tried, count):
         tried.partners(X[:3], count)
     with pytest.raises(ValueError, match=f"points is {count}; allowed"):
         tried.orbit(X[:3], count)
+
+
+def test_of_rows_with_many_copies_each_half_of_a_part_is_like_the_other():
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 3, (900, 2)).astype(float)  # nine rows, a hundred times each
+    y = (x.sum(1) > 1).astype(int)
+    learner = SymmetryLearner(params={"steps": 5, "predictor_steps": 5}, random_state=0)
+    learner.seed_ = 0
+    parts = learner._split(np.column_stack([x, y]))
+    assert sorted(np.concatenate([*parts.values()])) == [*range(900)]
+    for own in parts.values():
+        halves = [{*map(tuple, x[half])} for half in np.array_split(own, 2)]
+        assert halves[0] == halves[1]
+    few = np.r_[np.ones(3), np.zeros(897)]  # a class so rare that half of the test lacks it
+    learner.fit(np.column_stack([x[:, 0] + draw.normal(size=900), x]), few)
+    assert learner.summary_["verdict"]

@@ -143,6 +143,16 @@ def test_rows_with_missing_cells_are_dropped_as_params_say(run, monkeypatch, cap
         parts_of("holey", monkeypatch)
 
 
+def test_a_column_that_is_constant_once_rows_are_dropped_is_left_out(run, capsys):
+    frame = table()
+    frame.loc[:49, "carat"] = np.nan
+    frame["same"] = frame.index == 7
+    frame.to_csv("holey.csv", index=False)
+    run("holey", "holey.csv", "--y", "price")
+    assert "column 'same' is constant where no other cells are bad" in capsys.readouterr().out
+    assert "same" not in read_yaml("examples/holey/params.yaml")["data"]["x"]
+
+
 def test_a_column_that_is_asked_for_is_used_however_much_it_misses(run, monkeypatch):
     frame = table()
     frame.loc[:249, "carat"] = np.nan
