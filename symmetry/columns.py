@@ -105,19 +105,20 @@ def look(path: Path, table: Table, x: Sequence[str] | None, y: Sequence[str]) ->
             if x or name in y:
                 raise ValueError(f"{path}: {error}") from None
             left[name] = str(error)
-    if not set(found) - set(y):
-        raise ValueError(f"{path} has no column of x that can be used: {left}")
     used = [column for column, name in enumerate(chosen) if name in found]
     good = np.flatnonzero(~bad[:, used].any(1))
-    for column in used if len(good) else []:
-        name = chosen[column]
-        if np.ptp(numbers[good, column]) == 0:
-            reason = f"column {name!r} is constant where no other cells are bad"
-            if x or name in y:
-                raise ValueError(f"{path}: {reason}")
-            left[name] = reason
-            del found[name]
-    used = [column for column in used if chosen[column] in found]
+    constant = [column for column in used if len(good) and np.ptp(numbers[good, column]) == 0]
+    for name in (chosen[column] for column in constant):
+        reason = f"column {name!r} is constant where no other cells are bad"
+        if x or name in y:
+            raise ValueError(f"{path}: {reason}")
+        left[name] = reason
+        del found[name]
+    if not set(found) - set(y):
+        raise ValueError(f"{path} has no column of x that can be used: {left}")
+    # Rows that were bad in those columns alone come back; by more rows none turns constant.
+    used = [column for column in used if column not in constant]
+    good = np.flatnonzero(~bad[:, used].any(1))
     words = [faults[name].words(name, table) for name in found if name in faults]
     if not len(good):
         raise ValueError(f"{path} has {len(bad)} rows, all with bad cells: {'; '.join(words)}")

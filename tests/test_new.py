@@ -146,11 +146,19 @@ def test_rows_with_missing_cells_are_dropped_as_params_say(run, monkeypatch, cap
 def test_a_column_that_is_constant_once_rows_are_dropped_is_left_out(run, capsys):
     frame = table()
     frame.loc[:49, "carat"] = np.nan
-    frame["same"] = frame.index == 7
+    frame["same"] = np.where(frame.index == 7, "yes", "no").astype(object)
     frame.to_csv("holey.csv", index=False)
     run("holey", "holey.csv", "--y", "price")
     assert "column 'same' is constant where no other cells are bad" in capsys.readouterr().out
     assert "same" not in read_yaml("examples/holey/params.yaml")["data"]["x"]
+    frame.loc[50:54, "same"] = None  # which count no more once it is left out
+    frame[["carat", "same", "price"]].to_csv("holey.csv", index=False)
+    run("again", "holey.csv", "--y", "price")
+    assert "leaves out the 50 rows that have such cells" in capsys.readouterr().out
+    both = pd.DataFrame({"a": [1, 1, 1, 2], "y": [1.0, 2.0, 3.0, None]})
+    pd.concat([both] * 20, ignore_index=True).to_csv("none.csv", index=False)
+    with pytest.raises(SystemExit, match=r"no column of x that can be used.*constant where"):
+        run("none", "none.csv", "--y", "y")
 
 
 def test_a_column_that_is_asked_for_is_used_however_much_it_misses(run, monkeypatch):
