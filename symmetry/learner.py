@@ -54,7 +54,7 @@ from symmetry.symmetries import REFINE, partners, path
 from symmetry.training import Progress
 
 FEWEST = 5  # rows to fit: three to train on, one to select, one held out
-SCARCE = 5_000  # rows of which none is spared: those of the verdict are learned from, too
+SCARCE = 20_000  # rows of which none is spared: those of the verdict are learned from, too
 RESOLUTION = 1e-10  # the least standard deviation, as a share of the mean, that float64 can tell
 POOL = 5_000  # training rows that are kept, for the Z0 of other rows and the spread of the data
 PIECE = 2**16  # rows that are predicted at once,
@@ -92,7 +92,7 @@ class SymmetryLearner(
         seeds: How many copies are trained at once; the best on the validation rows is kept.
         validation_share: The share of the rows that select the weights; at most 20,000.
         test_share: The share of the rows that are held out for ``summary_``, likewise. Copies of
-            a row stay together. Of up to 5,000 rows STIB_FLOW learns once more, with these among
+            a row stay together. Of up to 20,000 rows STIB_FLOW learns once more, with these among
             them, for as many epochs as all rows held out advised; this model is kept.
         refine: The steps that take a partner back to its level; 0 for none.
         device: Where to train: "auto", "cpu" or "cuda".

@@ -117,8 +117,8 @@ def verdict(
     It is not found unless x predicts y, the model does too, partners keep y clearly better than
     random rows do, and something moves. Found, it is so in part where partners keep y worse
     than could be, cover only part of their orbits, or mix categories as no row does, or Z0 knows
-    of y. Figures with standard
-    errors must show by 2 of them, a prediction by 3, that they are on their side of a limit.
+    of y. Figures with standard errors must show by 2 of them, a prediction by 3, that they are on
+    their side of a limit.
 
     Arguments:
         figures: ``referee_error``, ``random_rows``, ``nearest_rows``, ``plain_regression`` and
