@@ -290,6 +290,7 @@ def _fit(arguments: Namespace) -> None:
         },
         hold=task.hold,
         random_state=arguments.random_state,
+        verbose=sys.stderr.isatty(),
     ).fit(tables.pop(), tables.pop())
     # So that `partners` reads other tables as this one was read.
     learner.units_ = replace(learner.units_, table=task.table)

@@ -6,11 +6,11 @@ import json
 import math
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
+from tqdm import tqdm
 
 from symmetry.artifacts import read_tensors, write_tensors
 from symmetry.checkpoints import described, rebuilt
@@ -98,6 +99,7 @@ class SymmetryLearner(
         device: Where to train: "auto", "cpu" or "cuda".
         random_state: What all draws come from: a whole number, a RandomState, or None for
             another fit each time.
+        verbose: Whether a fit shows how far it is, on the error stream.
 
     Attributes:
         summary_: The figures of :func:`~symmetry.evaluation.evaluate` by their names, of the rows
@@ -141,6 +143,7 @@ class SymmetryLearner(
         refine: int = REFINE,
         device: str = "auto",
         random_state: int | RandomState | None = None,
+        verbose: bool = False,
     ) -> None:
         self.model = model
         self.params = params
@@ -152,6 +155,7 @@ class SymmetryLearner(
         self.refine = refine
         self.device = device
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Trains on most rows and judges on those held out.
@@ -240,14 +244,16 @@ class SymmetryLearner(
         watching: dict[str, Any] = (
             {"watched": parts["test"], "report": reports.append} if again else {}
         )
-        copies = self._trained(params, parts, **watching)
+        copies = self._trained("learns", params, parts, **watching)
         copy = _best(copies, parts["validation"], generator)
         best = copies.alone(copy)
         if held < FEWEST_ROWS:
             said = f"Not judged: {held} rows were held out, of {FEWEST_ROWS} that it takes."
             self.summary_ = {"verdict": said}
         else:
-            self.summary_ = self._judged(best, parts["test"], parts["train"], generator)
+            with self._bar("is judged", 1) as bar:
+                self.summary_ = self._judged(best, parts["test"], parts["train"], generator)
+                bar.update()
         if again:
             learned = len(parts["train"])
             rows["train"] = np.concatenate([rows["train"], rows.pop("test")])
@@ -261,7 +267,8 @@ class SymmetryLearner(
             ]
             alone = params.train.model_copy(update={"seeds": 1})
             params = params.model_copy(update={"train": alone})
-            best = self._trained(params, parts, seed=self.seed_ + copy, until=until)
+            seed = self.seed_ + copy
+            best = self._trained("learns once more", params, parts, seed=seed, until=until)
         training = parts["train"]
         kept = torch.randperm(len(training), generator=generator)[:POOL].numpy()
         self._pool = _float32(training.x[kept])
@@ -377,10 +384,10 @@ class SymmetryLearner(
     def save(self, path: str | Path) -> None:
         """Saves the fitted learner to a safetensors file, in which nothing is pickled.
 
-        A ``random_state`` that is a RandomState comes back as None.
+        A ``random_state`` that is a RandomState comes back as None, ``verbose`` as False.
         """
         check_is_fitted(self)
-        params = self.get_params()
+        params = self.get_params() | {"verbose": False}  # the file is the same if it was shown
         if isinstance(self.random_state, RandomState):
             params["random_state"] = None
         content = {
@@ -453,18 +460,37 @@ class SymmetryLearner(
             )
         _check_count("refine", self.refine, 0)
 
+    def _bar(self, doing: str, total: int) -> "tqdm[NoReturn]":
+        return tqdm(total=total, desc=f"{self.model} {doing}", disable=not self.verbose)
+
     def _trained(
-        self, params: Params, parts: Mapping[str, Dataset], *, seed: int | None = None, **how: Any
+        self,
+        doing: str,
+        params: Params,
+        parts: Mapping[str, Dataset],
+        *,
+        seed: int | None = None,
+        report: Callable[[Progress], None] = lambda progress: None,
+        **how: Any,
     ) -> Model:
         # A thread a copy: its small products take longer shared out among threads than alone.
         threads = torch.get_num_threads()
         few = min(threads, params.train.seeds)
         seed = self.seed_ if seed is None else seed
         known = parts["train"], parts["validation"]
-        try:
-            return fit(self.model, params, *known, seed=seed, threads=few, **how)
-        finally:
-            torch.set_num_threads(threads)
+        total = sum(params.models.block(self.model).turn_steps(len(parts["train"])))
+        with self._bar(doing, total) as bar:
+
+            def show(progress: Progress) -> None:
+                bar.update(progress.step - bar.n)
+                report(progress)
+
+            try:
+                model = fit(self.model, params, *known, seed=seed, threads=few, report=show, **how)
+            finally:
+                torch.set_num_threads(threads)
+            bar.update(total - bar.n)  # of a turn that ends early
+        return model
 
     def _split(self, rows: Array) -> dict[str, NDArray[np.intp]]:
         shares = {"validation": self.validation_share, "test": self.test_share}

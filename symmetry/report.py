@@ -282,7 +282,11 @@ def of_learner(learner: "SymmetryLearner", rows: pd.DataFrame | ArrayLike, y: Ar
                     for name, value in learner.summary_.items()
                     if isinstance(value, int | float)
                 },
-                params={k: v for k, v in learner.get_params().items() if k != "random_state"},
+                params={
+                    k: v
+                    for k, v in learner.get_params().items()
+                    if k not in ("random_state", "verbose")
+                },
                 facts={
                     "seed": str(learner.seed_),
                     "rows shown": str(len(table)),

@@ -173,6 +173,18 @@ def test_few_rows_are_learned_from_again_for_as_many_epochs_as_those_held_out_ad
     assert len(calls) == 2, "other models once, and where no row was held out for the verdict"
 
 
+def test_a_fit_shows_how_far_it_is_only_where_asked(capsys, tmp_path):
+    silent = short().fit(X, Y)
+    assert capsys.readouterr().err == ""
+    shown = short(verbose=True).fit(X, Y)
+    bars = re.split(r"[\r\n]+", capsys.readouterr().err)
+    for doing in ("learns", "is judged", "learns once more"):
+        assert any(bar.startswith(f"stib_flow {doing}: 100%") for bar in bars), doing
+    for learner, name in ((silent, "silent"), (shown, "shown")):
+        learner.save(tmp_path / name)
+    assert (tmp_path / "silent").read_bytes() == (tmp_path / "shown").read_bytes()
+
+
 def test_the_best_step_of_a_turn_is_that_of_all_rows_held_out():
     def progress(step, turn, own, watched):
         return Progress(step, turn, {}, {}, torch.tensor(own), torch.tensor(watched), dict)

@@ -46,6 +46,18 @@ def refusal(command, *arguments):
     return str(ending.value.code)
 
 
+def test_on_a_terminal_a_fit_shows_how_far_it_is_and_in_a_log_nothing(
+    fitted, tmp_path, capsys, monkeypatch
+):
+    fit(fitted[0], tmp_path / "silent.safetensors")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    fit(fitted[0], tmp_path / "shown.safetensors")
+    shown = capsys.readouterr().err
+    assert [doing in shown for doing in ("learns: 100%", "is judged: 100%")] == [True, True]
+    assert (tmp_path / "shown.safetensors").read_bytes() == fitted[1].read_bytes()
+
+
 def test_from_a_table_to_partners_with_the_rows_beside_them(fitted, table, tmp_path, capsys):
     partners(fitted[1], fitted[0], tmp_path / "partners.csv", "-n", "7")
     assert "partners.csv: 4200 partners of 600 rows" in capsys.readouterr().out
